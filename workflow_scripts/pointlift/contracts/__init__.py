@@ -1,0 +1,1 @@
+"""Ground floor: what crosses between stages. Numpy, no torch."""

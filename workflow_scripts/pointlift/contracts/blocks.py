@@ -1,0 +1,181 @@
+"""The blocks of config.yaml: what every dataset, rig, teacher ... says; members of a room add their own keys.
+
+A block's ``kind`` names a file of its room. Nothing here changes no result: threads, device and paths stand elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.settings import Settings
+
+
+class Scan(Settings):
+    """How points are taken from a mesh. Lengths are unit-sphere radii."""
+
+    num_views: int = Field(default=0, ge=0, le=32)
+    """0: the whole surface, by area. Else only what this many random viewpoints see, as a depth sensor would."""
+    noise: float = Field(default=0.0, ge=0.0, le=0.2)
+    """Standard deviation of Gaussian noise added to every coordinate."""
+
+
+class DatasetSettings(Settings):
+    """What every dataset block says."""
+
+    kind: str
+    protocol: str = Field(pattern=r"^[a-z0-9]+([/_.-][a-z0-9]+)*$")
+    """Names the base and split of every number made on it, e.g. ``lpsb/12-8``."""
+    folder: str | None = None
+    """Where its raw files lie, below ``paths.data``. None: it needs no files."""
+    archive: str | None = None
+    """Local archive below ``paths.archives`` that ``download_data`` unpacks into ``folder``."""
+    archive_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    shard_size: int = Field(default=256, ge=1, le=4096)
+    num_points: int = Field(default=1024, ge=16, le=65536)
+    scan: Scan = Scan()
+    max_quarantined: float = Field(default=0.02, ge=0.0, le=1.0)
+    """Largest share of unusable shapes with which a run goes on."""
+    exclude_duplicates_of: tuple[str, ...] = ()
+    """Datasets whose near-duplicates are taken out of this one before distillation."""
+    seed: int = Field(default=0, ge=0)
+    needs_files: ClassVar[bool] = False
+
+
+class Cameras(Settings):
+    """Where the cameras of a rig stand. They look at the origin; distances are unit-sphere radii."""
+
+    layout: Literal["ring", "sphere", "pointmcd12", "pointmcd16"] = "ring"
+    num_views: int = Field(default=6, ge=1, le=64)
+    elevation_degrees: float = Field(default=30.0, gt=-90.0, lt=90.0)
+    distance: float = Field(default=2.7, gt=1.0, le=20.0)
+    field_of_view_degrees: float = Field(default=45.0, gt=1.0, lt=120.0)
+
+
+class Visibility(Settings):
+    """How it is decided which points a camera sees."""
+
+    method: Literal["rays", "z_buffer", "hidden_points"] = "rays"
+    tolerance: float = Field(default=0.005, gt=0.0, le=0.1)
+    """Rays and z-buffer: a surface this much nearer (radii) hides a point."""
+    radius_factor: float = Field(default=10.0, ge=2.0, le=100.0)
+    """Hidden point removal: flipping radius over the largest distance (Katz et al. 2007); 10 to 100 is a plateau."""
+
+
+class RigSettings(Settings):
+    """What every rig block says: cameras, picture size, visibility."""
+
+    kind: str
+    cameras: Cameras = Cameras()
+    image_size: int = Field(default=96, ge=16, le=1024)
+    visibility: Visibility = Visibility()
+    min_foreground: float = Field(default=0.002, ge=0.0, lt=1.0)
+    """Smallest share of pixels that must show the shape, in every view."""
+    min_contrast: float = Field(default=0.001, ge=0.0, lt=1.0)
+    """Smallest standard deviation of the grey values in [0, 1], in every view: a constant picture is no render."""
+
+
+class Training(Settings):
+    """A teacher that is trained inside the graph: on which shapes, seen by which rig, how."""
+
+    dataset: str
+    rig: str
+    recipe: Recipe
+
+
+class TeacherSettings(Settings):
+    """What every teacher block says."""
+
+    kind: str
+    weights_file: str | None = None
+    """Local weights below ``paths.archives``."""
+    batch_size: int = Field(default=64, ge=1)
+    training: Training | None = None
+
+
+class StudentSettings(Settings):
+    """What every student block says."""
+
+    kind: str
+
+
+class MethodSettings(Settings):
+    """What every distillation method block says."""
+
+    kind: str
+
+
+class TaskSettings(Settings):
+    """What every downstream task block says."""
+
+    kind: str
+    dataset: str
+    finetunes: ClassVar[bool] = False
+    """True: the student is trained on the task (finetune_student). False: its frozen embedding is judged."""
+    joint: ClassVar[bool] = False
+    """True: can be trained together with a distillation method."""
+
+
+Arm = Literal[
+    "scratch",
+    "scratch_matched",
+    "control",
+    "mcd",
+    "all_visible",
+    "shuffled",
+    "random_teacher",
+    "random_visibility",
+]
+
+
+class RunSettings(Settings):
+    """How an encoder's weights come about.
+
+    ``form: transfer`` distils on ``dataset`` first and finetunes or probes afterwards; ``form: joint`` adds the
+    distillation loss to the task's own training, on the task's train split (PointMCD's supervised protocol).
+    """
+
+    student: str
+    init: str = "scratch"
+    method: str | None = None
+    arm: Arm = "scratch"
+    form: Literal["transfer", "joint"] = "transfer"
+    teacher: str | None = None
+    rig: str | None = None
+    dataset: str | None = None
+    recipe: Recipe | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> RunSettings:
+        needed = {"transfer": ("teacher", "rig", "dataset", "recipe"), "joint": ("teacher", "rig")}[self.form]
+        given = [key for key in ("teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
+        if self.method is None:
+            if given or self.form == "joint" or self.arm not in ("scratch", "scratch_matched"):
+                raise ValueError(
+                    "a run without a method is arm scratch or scratch_matched, form transfer, "
+                    "without teacher, rig, dataset and recipe"
+                )
+        elif sorted(given) != sorted(needed):
+            raise ValueError(f"a {self.form} run with a method needs {', '.join(needed)}, and no other of the four")
+        elif self.arm in ("scratch", "scratch_matched"):
+            raise ValueError(f"arm {self.arm} has no method")
+        elif self.arm == "control" and self.form != "joint":
+            raise ValueError("arm control (distillation weight 0) is for form joint; use arm scratch for transfer")
+        return self
+
+
+class SuiteSettings(Settings):
+    """What ``snakemake --cores all`` builds: these runs, judged by these tasks, once per seed."""
+
+    runs: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+
+class Paths(Settings):
+    """Where raw data lies. Never part of a block's hash: moving data changes no result."""
+
+    data: str = "data"
+    archives: str | None = None

@@ -1,0 +1,44 @@
+"""The frame of every entry point: one typed settings string in, one clear line out when a user's mistake stops it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pointlift.contracts.errors import PointliftError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that knows the arguments entry points share."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description)
+        self.add_argument("--settings", type=json.loads, required=True, help="the rule's slice of the config, as JSON")
+
+    def add_paths(self, *names: str, many: tuple[str, ...] = ()) -> Parser:
+        """Add required ``--name PATH`` arguments; those in ``many`` take any number of paths."""
+        for name in names:
+            self.add_argument(f"--{name}", type=Path, required=True, nargs="*" if name in many else None)
+        return self
+
+    def add_compute(self) -> Parser:
+        """Add ``--threads`` (torch threads; bits depend on them, so each rule fixes them) and ``--device``."""
+        self.add_argument("--threads", type=int, default=1)
+        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        return self
+
+
+def run(main: Callable[[Any], None], arguments: argparse.Namespace) -> None:
+    """Call ``main``; a ``PointliftError`` is told in one line, exit status 1; anything else is a trace."""
+    level = os.environ.get("POINTLIFT_LOG", "INFO")
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        main(arguments)
+    except PointliftError as error:
+        sys.exit(f"error: {error}")

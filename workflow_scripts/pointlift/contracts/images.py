@@ -1,0 +1,35 @@
+"""Rendered views as losslessly compressed bytes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+from PIL import Image
+
+from pointlift.contracts.shards import Array
+
+
+def pack_images(images: Array) -> tuple[Array, Array]:
+    """Compress images uint8 (I, H, W, 3) as PNG: (bytes uint8 (n,), offsets int64 (I + 1,))."""
+    files = [_encode(image) for image in images]
+    offsets = np.concatenate([[0], np.cumsum([len(file) for file in files])]).astype(np.int64)
+    return np.frombuffer(b"".join(files), dtype=np.uint8), offsets
+
+
+def unpack_images(image_bytes: Array, offsets: Array) -> Array:
+    """Decompress images: the inverse of ``pack_images``, uint8 (I, H, W, 3)."""
+    pieces = itertools.pairwise(offsets)
+    return np.stack([_decode(image_bytes[start:stop].tobytes()) for start, stop in pieces])
+
+
+def _encode(image: Array) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _decode(file: bytes) -> Array:
+    with Image.open(io.BytesIO(file), formats=["PNG"]) as image:
+        return np.asarray(image.convert("RGB"))

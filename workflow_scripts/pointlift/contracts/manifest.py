@@ -1,0 +1,62 @@
+"""The manifest: which shapes a dataset has, what they are, and why some cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.files import write_text
+
+COLUMNS = ["shape_id", "class_name", "label", "split", "shard", "source_path", "sha256"]
+QUARANTINE_COLUMNS = ["shape_id", "stage", "reason"]
+SPLITS = ("train", "val", "test")
+UNLABELLED = -1
+
+
+def shard_names(num_shapes: int, shard_size: int) -> list[str]:
+    """Names of the shards of a dataset, in order. Shards are contiguous and append-only."""
+    return [f"{index:04d}" for index in range(-(-num_shapes // shard_size))]
+
+
+def write_manifest(path: Path, rows: pd.DataFrame) -> None:
+    """Write one row per shape, columns ``COLUMNS``; unlabelled: ``label`` -1, ``class_name`` empty."""
+    if list(rows.columns) != COLUMNS:
+        raise ArtifactError(f"{path}: a manifest has the columns {COLUMNS}, not {list(rows.columns)}")
+    if rows["shape_id"].duplicated().any():
+        raise ArtifactError(f"{path}: shape id {rows['shape_id'][rows['shape_id'].duplicated()].iloc[0]} stands twice")
+    write_text(path, rows.to_csv(index=False, lineterminator="\n"))
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest; every column is text except ``label`` (int64)."""
+    rows = _read_csv(path, COLUMNS)
+    rows["label"] = rows["label"].astype("int64")
+    wrong = sorted(set(rows["split"]) - set(SPLITS))
+    if wrong:
+        raise ArtifactError(f"{path}: unknown split {wrong}; allowed: {', '.join(SPLITS)}")
+    return rows
+
+
+def write_quarantine(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Write (shape id, stage, reason) rows; an empty list writes the header alone."""
+    table = pd.DataFrame(rows, columns=QUARANTINE_COLUMNS)
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_quarantine(path: Path) -> pd.DataFrame:
+    """Read the shapes that cannot be used, with their stage and reason."""
+    return _read_csv(path, QUARANTINE_COLUMNS)
+
+
+def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from None
+    if list(rows.columns) != columns:
+        raise ArtifactError(f"{path}: has the columns {list(rows.columns)}, must have {columns}")
+    return rows

@@ -1,0 +1,38 @@
+"""How something is trained: length, optimiser, schedule, augmentation. Shared by teachers, distillation and tasks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pointlift.contracts.settings import Settings
+
+
+class Augmentation(Settings):
+    """Random changes of a training cloud. Rows keep their order, so that cached visibility stays aligned."""
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Per-axis factor, uniform between the two (PointMCD classification: 2/3 to 3/2)."""
+    shift: float = Field(default=0.0, ge=0.0)
+    """Per-axis shift, uniform within plus or minus this many radii (PointMCD: 0.2)."""
+    rotation: Literal["none", "up", "any"] = "none"
+    """About the z axis, or uniform over all rotations."""
+    jitter: float = Field(default=0.0, ge=0.0)
+    """Standard deviation of Gaussian noise per coordinate."""
+
+
+class Recipe(Settings):
+    """A training schedule. The learning rate falls by a cosine from first to last, per step, after a linear warm-up."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = Field(gt=0.0)
+    final_learning_rate: float = Field(default=0.0, ge=0.0)
+    warmup_steps: int = Field(default=0, ge=0)
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    gradient_clip: float | None = Field(default=None, gt=0.0)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    augmentation: Augmentation = Augmentation()

@@ -1,0 +1,127 @@
+"""What each stage hands to the next: the arrays of every kind of shard, and reading many shards as one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.shards import Array, ArraySpec, Shard
+from pointlift.contracts.shards import read_shard as _read
+from pointlift.contracts.shards import write_shard as _write
+
+_VALID = ArraySpec("bool", ("S",))
+
+#: Arrays by kind of shard. ``valid`` is False for a shape that a stage up to this one could not use: its rows are then
+#: empty (packed arrays) or zero, and every consumer skips it.
+STAGES: dict[str, Mapping[str, ArraySpec]] = {
+    # Normalised meshes: bounding-box centre at the origin, farthest vertex at radius 1. original = v * scale + centre.
+    "meshes": {
+        "vertices": ArraySpec("float32", ("sum vertices", 3)),
+        "vertex_offsets": ArraySpec("int64", ("S+1",)),
+        "faces": ArraySpec("int32", ("sum faces", 3)),  # indices within the shape
+        "face_offsets": ArraySpec("int64", ("S+1",)),
+        "part_label": ArraySpec("int16", ("sum faces",), optional=True),
+        "centre": ArraySpec("float32", ("S", 3)),
+        "scale": ArraySpec("float32", ("S",)),
+        "valid": _VALID,
+    },
+    "points": {
+        "points": ArraySpec("float32", ("sum N", 3)),
+        "point_offsets": ArraySpec("int64", ("S+1",)),
+        "normals": ArraySpec("float32", ("sum N", 3)),
+        "face_index": ArraySpec("int32", ("sum N",)),
+        "part_label": ArraySpec("int16", ("sum N",), optional=True),
+        "valid": _VALID,
+    },
+    "views": {
+        "image_bytes": ArraySpec("uint8", ("bytes",)),  # PNG files, shape by shape, view by view
+        "image_offsets": ArraySpec("int64", ("S*V+1",)),
+        "foreground": ArraySpec("float32", ("S", "V")),  # share of pixels that show the shape
+        "world_to_camera": ArraySpec("float32", ("V", 4, 4)),
+        "intrinsics": ArraySpec("float32", (3, 3)),
+        "valid": _VALID,
+    },
+    "visibility": {
+        "visible": ArraySpec("uint8", ("S", "V", "N/8")),  # bits along the points, np.packbits order
+        "num_points": ArraySpec("int64", ("S",)),
+        "valid": _VALID,
+    },
+    "features": {"embedding": ArraySpec("float16", ("S", "V", "D")), "valid": _VALID},
+    "tokens": {"tokens": ArraySpec("float16", ("S", "V", "P", "D")), "valid": _VALID},
+    # A student's embedding of every shape of a dataset, as one shard.
+    "embeddings": {"embedding": ArraySpec("float32", ("S", "C")), "valid": _VALID},
+    # A finetuned student's answers on one split, per logged epoch E.
+    "predictions": {
+        "epoch": ArraySpec("int64", ("E",)),
+        "label": ArraySpec("int64", ("S",)),
+        "val_logits": ArraySpec("float32", ("E", "S", "K"), optional=True),
+        "logits": ArraySpec("float32", ("E", "S", "K"), optional=True),
+        "split": ArraySpec("uint8", ("S",)),  # 0 train, 1 val, 2 test
+    },
+}
+
+_OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offsets": "points"}
+_PER_SHAPE = {"S", "sum vertices", "sum faces", "sum N"}
+
+
+def write_stage(path: Path, kind: str, ids: Sequence[str], arrays: Mapping[str, Array], **attributes: Any) -> None:
+    """Write one shard of the given kind. ``attributes`` are small JSON values, e.g. ``quarantine={id: reason}``."""
+    _write(Path(path), kind, STAGES[kind], Shard(tuple(ids), dict(arrays), dict(attributes)))
+
+
+def read_stage(path: Path, kind: str, ids: Sequence[str] | None = None) -> Shard:
+    """Read and verify one shard of the given kind; see ``shards.read_shard``."""
+    return _read(Path(path), kind, STAGES[kind], ids)
+
+
+def read_stages(paths: Iterable[Path], kind: str) -> Shard:
+    """Read several shards as one, in the given order: per-shape and packed arrays are joined, offsets shifted.
+
+    Arrays without a shape axis (cameras) must be equal in all shards; attributes are merged (``quarantine``) or must be
+    equal. Not for ``views``, which are read shard by shard.
+    """
+    shards = [read_stage(path, kind) for path in paths]
+    if not shards:
+        raise ArtifactError(f"no {kind} shards were given")
+    ids = tuple(shape_id for shard in shards for shape_id in shard.ids)
+    if len(set(ids)) != len(ids):
+        raise ArtifactError(f"{kind}: a shape id stands in two shards")
+    arrays = {name: _join(kind, name, shards) for name in shards[0].arrays}
+    attributes: dict[str, Any] = {}
+    for shard in shards:
+        for key, value in shard.attributes.items():
+            attributes[key] = {**attributes.get(key, {}), **value} if isinstance(value, dict) else value
+    return Shard(ids, arrays, attributes)
+
+
+def _join(kind: str, name: str, shards: Sequence[Shard]) -> Array:
+    parts = [shard[name] for shard in shards]
+    if name in _OFFSETS:
+        return join_offsets(parts)
+    if STAGES[kind][name].axes[0] in _PER_SHAPE:
+        return np.concatenate(parts)
+    if any(not np.array_equal(parts[0], part) for part in parts[1:]):
+        raise ArtifactError(f"{kind}.{name} differs between shards that were made by one block")
+    return parts[0]
+
+
+def join_offsets(parts: Sequence[Array]) -> Array:
+    """Offsets of several packed arrays laid one after another."""
+    lengths = np.concatenate([np.diff(part) for part in parts])
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def pack(items: Sequence[Array]) -> tuple[Array, Array]:
+    """Lay arrays of different lengths one after another: (values, offsets (len + 1,) int64)."""
+    lengths = [len(item) for item in items]
+    return np.concatenate(items), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def unpack(values: Array, offsets: Array) -> list[Array]:
+    """The inverse of ``pack``: views into ``values``, no copy."""
+    return [values[start:stop] for start, stop in itertools.pairwise(offsets)]

@@ -1,0 +1,1 @@
+"""Room: where shapes come from."""

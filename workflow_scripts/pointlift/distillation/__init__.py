@@ -1,0 +1,1 @@
+"""Room: what a student learns from a teacher."""

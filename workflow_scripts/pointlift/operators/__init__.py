@@ -1,0 +1,1 @@
+"""First floor: batched torch operations, each tested equal to a slow reference."""

@@ -1,0 +1,1 @@
+"""Room: downstream tasks; the only place that opens a test split."""

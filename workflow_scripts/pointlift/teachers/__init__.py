@@ -1,0 +1,1 @@
+"""Room: frozen image models."""

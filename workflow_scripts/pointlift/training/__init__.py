@@ -1,0 +1,1 @@
+"""First floor: one training engine for teachers, distillation and finetuning."""
