@@ -1,0 +1,73 @@
+"""What an evaluation leaves behind: values by name, and the outcome of every test item."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.files import write_text
+from pointlift.contracts.settings import Settings
+
+
+class Value(Settings):
+    """One number of the results. ``selection``: which weights made it; ``last`` is the headline."""
+
+    metric: str
+    value: float
+    selection: Literal["last", "val", "oracle_test"] = "last"
+
+
+class Metrics(Settings):
+    """One run judged by one task with one seed: a row of summary.csv per value.
+
+    ``outcomes`` holds, per metric that has them, one number per id in ``test_ids`` (e.g. 1.0 for a right answer), so
+    that two runs can be compared item by item.
+    """
+
+    run: str
+    method: str
+    arm: str
+    student: str
+    teacher: str
+    pretrain_dataset: str
+    task: str
+    dataset: str
+    protocol: str
+    seed: int
+    settings_hash: str
+    n_train: int = Field(ge=0)
+    n_test: int = Field(ge=1)
+    values: tuple[Value, ...] = Field(min_length=1)
+    test_ids: tuple[str, ...]
+    outcomes: dict[str, tuple[float, ...]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Metrics:
+        if any(not math.isfinite(value.value) for value in self.values):
+            raise ValueError("a metric is not a finite number")
+        if any(len(outcome) != len(self.test_ids) for outcome in self.outcomes.values()):
+            raise ValueError("outcomes must have one number per test id")
+        return self
+
+
+def write_metrics(path: Path, metrics: Metrics) -> None:
+    """Write as JSON, sorted and atomic."""
+    text = json.dumps(json.loads(metrics.model_dump_json()), sort_keys=True, indent=1)
+    write_text(path, text + "\n")
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read and check; raises ``ArtifactError`` naming the file."""
+    try:
+        return Metrics.model_validate_json(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{path}: not a metrics file ({error.error_count()} mistakes: {error.errors()[0]['msg']})"
+        ) from None
