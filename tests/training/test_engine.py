@@ -6,15 +6,14 @@ import logging
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.recipe import Augmentation, Recipe
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
+from torch import nn
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -35,7 +34,7 @@ def losses_of(model: nn.Module, kill_at: int | None = None):
     def losses(batch):
         nonlocal calls
         if calls == kill_at:
-            raise Killed
+            raise KilledError
         calls += 1
         logits = model(batch["points"].mean(1))
         loss = nn.functional.cross_entropy(logits, batch["label"])
@@ -81,7 +80,7 @@ def same_bits(one: nn.Module, other: nn.Module) -> bool:
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, optimiser, kill_at):
     changes = {"optimiser": optimiser}
     whole, whole_history = train(tmp_path, "whole", changes=changes)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tmp_path, "killed", kill_at=kill_at, changes=changes, checkpoint_seconds=0.0)
     resumed, history = train(tmp_path, "killed", changes=changes, checkpoint_seconds=0.0)
     assert same_bits(whole, resumed)
@@ -90,7 +89,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, optimiser, kill_at):
 
 
 def test_a_resumed_run_does_only_the_steps_that_are_left(tmp_path):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tmp_path, "run", kill_at=7, checkpoint_seconds=0.0)
     model, calls = network(), []
     losses = losses_of(model)
@@ -116,7 +115,7 @@ def test_what_was_collected_survives_a_kill(tmp_path):
         return at_end
 
     kept: dict = {}
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tmp_path, "run", kill_at=12, checkpoint_seconds=0.0, kept=kept, on_epoch_end=collect(kept))
     fresh: dict = {}
     _, history = train(tmp_path, "run", checkpoint_seconds=0.0, kept=fresh, on_epoch_end=collect(fresh))
@@ -134,7 +133,7 @@ def test_a_checkpoint_of_other_settings_seed_or_weights_is_left_aside(tmp_path, 
         "weights": {"model": other},
         "identity": {"identity": "weight 0"},
     }.items():
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(tmp_path, name, kill_at=7, checkpoint_seconds=0.0)
         caplog.clear()
         train(tmp_path, name, **options)

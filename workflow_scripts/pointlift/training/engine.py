@@ -64,7 +64,8 @@ def fit(
     with reproducible(machine, threads):
         parts = [identity, recipe.model_dump(mode="json"), seed, weights_checksum(model), data.checksum()]
         checkpoint = Checkpoint(checkpoints, digest(parts, 32), checkpoint_seconds)
-        training = _Training(model, losses, data, recipe, seed, build_fabric(device, recipe.precision), kept)
+        fabric = build_fabric(device, recipe.precision)
+        training = _Training(model, losses, data, recipe, seed=seed, fabric=fabric, kept=kept)
         lines = training.run(checkpoint, Path(checkpoints) / "tensorboard", on_epoch_end)
     write_text(history, "".join(line + "\n" for line in lines))
     checkpoint.remove()
@@ -90,6 +91,7 @@ class _Training:
         losses: Losses,
         data: TensorData,
         recipe: Recipe,
+        *,
         seed: int,
         fabric: Fabric,
         kept: dict[str, Tensor] | None,
