@@ -1,4 +1,4 @@
-"""What a distillation head must know of its targets: mean and spread of every dimension, and whether they have a sign."""
+"""What a distillation head must know of its targets: mean and spread of every dimension, and their sign."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """View-aware feature projection (VAFP, PointMCD section "visibility-aware feature projection"): one vector per view.
 
-The vector of a view is the maximum over the points its camera sees. Written as a loop over views that keeps the index of
-each maximum, so that no (B, V, G, C) array ever exists: the peak is one (B, G, C) copy, whatever the number of views.
+The vector of a view is the maximum over the points its camera sees. Written as a loop over views that keeps the index
+of each maximum, so that no (B, V, G, C) array ever exists: the peak is one (B, G, C) copy, however many views.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""Distil a student from clouds, visibility and a teacher's view embeddings; without a method, initialise it only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pointlift import rooms
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.files import write_text
+from pointlift.contracts.settings import parse
+from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, train_ids
+from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
+from pointlift.operators.checkpoint import save_student
+from pointlift.operators.initialisation import initialised
+from pointlift.operators.target_statistics import target_statistics
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = parse(DistillationSettings, arguments.settings, "train_student")
+    folder = arguments.output.parent
+    students = rooms.load("students", settings.student["kind"])
+    student_settings = parse(students.Settings, settings.student, "student")
+    student = initialised(lambda: students.build(student_settings), "student", settings.seed)
+    if settings.method is None:
+        leave_untrained(folder)
+    else:
+        methods = rooms.load("distillation", settings.method["kind"])
+        method_settings = parse(methods.Settings, settings.method, "method")
+        pairs = read_pairs(
+            arguments.points,
+            arguments.visibility,
+            arguments.features,
+            max_quarantined=settings.max_quarantined,
+            chosen=train_ids(arguments.manifest),
+            excluded=listed_ids(arguments.exclude),
+        )
+        pairs = apply_arm(pairs, settings.arm, settings.seed)
+        targets = target_statistics(pairs.target)
+        method = initialised(lambda: methods.build(method_settings, student.width, targets), "method", settings.seed)
+        distil(student, method, pairs, settings, folder, device=arguments.device, threads=arguments.threads)
+    save_student(arguments.output, student, student_settings.model_dump(mode="json"))
+    write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__).add_paths("points", "visibility", "features", many=("points", "visibility", "features"))
+    parser.add_paths("output").add_compute()
+    parser.add_argument("--exclude", type=Path, help="CSV table with a column shape_id: these are not trained on")
+    parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
+    run(main, parser.parse_args())
