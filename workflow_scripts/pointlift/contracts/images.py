@@ -8,7 +8,8 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from pointlift.contracts.shards import Array
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.shards import Array, Shard
 
 
 def pack_images(images: Array) -> tuple[Array, Array]:
@@ -22,6 +23,17 @@ def unpack_images(image_bytes: Array, offsets: Array) -> Array:
     """Decompress images: the inverse of ``pack_images``, uint8 (I, H, W, 3)."""
     pieces = itertools.pairwise(offsets)
     return np.stack([_decode(image_bytes[start:stop].tobytes()) for start, stop in pieces])
+
+
+def images_of(views: Shard, index: int) -> Array:
+    """Decompress the views of one shape of a ``views`` shard: uint8 (V, H, W, 3).
+
+    Raises ``ArtifactError`` for a shape that has none (``valid`` is False): its consumers skip it.
+    """
+    if not views["valid"][index]:
+        raise ArtifactError(f"{views.ids[index]} has no views, it is not valid; skip it")
+    num_views = len(views["world_to_camera"])
+    return unpack_images(views["image_bytes"], views["image_offsets"][index * num_views : (index + 1) * num_views + 1])
 
 
 def _encode(image: Array) -> bytes:

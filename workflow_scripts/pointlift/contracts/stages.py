@@ -39,7 +39,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "valid": _VALID,
     },
     "views": {
-        "image_bytes": ArraySpec("uint8", ("bytes",)),  # PNG files, shape by shape, view by view
+        # PNG files, shape by shape, view by view; V empty ones for a shape that is not valid. Read by images.images_of.
+        "image_bytes": ArraySpec("uint8", ("bytes",)),
         "image_offsets": ArraySpec("int64", ("S*V+1",)),
         "foreground": ArraySpec("float32", ("S", "V")),  # share of pixels that show the shape
         "world_to_camera": ArraySpec("float32", ("V", 4, 4)),

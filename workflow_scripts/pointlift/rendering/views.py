@@ -1,0 +1,82 @@
+"""A shard of meshes turned into a shard of views."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+import numpy as np
+
+from pointlift.contracts.blocks import RigSettings
+from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.images import pack_images
+from pointlift.contracts.shards import Array, Shard
+from pointlift.contracts.stages import unpack
+from pointlift.rendering.quality import check_views
+
+logger = logging.getLogger(__name__)
+
+
+class Renderer(Protocol):
+    """What every member of this room builds."""
+
+    world_to_camera: Array
+    intrinsics: Array
+
+    def render(self, vertices: Array, faces: Array) -> Array:
+        """Images of a mesh: uint8 (V, H, W, 3)."""
+
+    def photograph(self, vertices: Array, faces: Array) -> tuple[Array, Array]:
+        """Images uint8 (V, H, W, 3), and the share of their pixels that shows the mesh, (V,) float32."""
+
+    def depth(self, vertices: Array, faces: Array) -> Array:
+        """Depth at the pixel centres, background inf: float32 (V, H, W)."""
+
+    def close(self) -> None:
+        """Free what was drawn."""
+
+
+def meshes_of(meshes: Shard) -> list[tuple[Array, Array]]:
+    """(vertices (v, 3) float32, faces (f, 3) int32) of every shape of a ``meshes`` shard; empty where not valid."""
+    vertices = unpack(meshes["vertices"], meshes["vertex_offsets"])
+    return list(zip(vertices, unpack(meshes["faces"], meshes["face_offsets"]), strict=True))
+
+
+def render_shapes(renderer: Renderer, settings: RigSettings, meshes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
+    """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason)."""
+    num_views = len(renderer.world_to_camera)
+    foreground = np.zeros((len(meshes.ids), num_views), dtype=np.float32)
+    valid = np.zeros(len(meshes.ids), dtype=bool)
+    packed: list[Array] = []
+    lengths = np.zeros((len(meshes.ids), num_views), dtype=np.int64)
+    quarantine: dict[str, str] = {}
+    start = time.perf_counter()
+    for index, (vertices, faces) in enumerate(meshes_of(meshes)):
+        if not meshes["valid"][index]:
+            continue
+        try:
+            images, shares = renderer.photograph(vertices, faces)
+            check_views(images, shares, settings)
+        except UnusableShapeError as error:
+            quarantine[meshes.ids[index]] = str(error)
+            logger.warning("%s cannot be used: %s", meshes.ids[index], error)
+            continue
+        image_bytes, offsets = pack_images(images)
+        packed.append(image_bytes)
+        lengths[index], foreground[index], valid[index] = np.diff(offsets), shares, True
+    log_rate("rendered", int(valid.sum()) * num_views, time.perf_counter() - start)
+    arrays = {
+        "image_bytes": np.concatenate([np.zeros(0, dtype=np.uint8), *packed]),
+        "image_offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "foreground": foreground,
+        "world_to_camera": renderer.world_to_camera.astype(np.float32),
+        "intrinsics": renderer.intrinsics.astype(np.float32),
+        "valid": valid,
+    }
+    return arrays, quarantine
+
+
+def log_rate(done: str, num_views: int, seconds: float) -> None:
+    """Say how many views were done how fast."""
+    logger.info("%s %d views in %.1f s (%.0f views/s)", done, num_views, seconds, num_views / max(seconds, 1e-9))

@@ -1,0 +1,25 @@
+"""Photograph every mesh of a shard from the cameras of a rig. Settings: ``block``, the rig."""
+
+from __future__ import annotations
+
+import argparse
+
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.settings import parse
+from pointlift.contracts.stages import read_stage, write_stage
+from pointlift.rendering.views import render_shapes
+from pointlift.rooms import load, settings_class
+
+
+def main(arguments: argparse.Namespace) -> None:
+    block = arguments.settings["block"]
+    settings = parse(settings_class("rendering", block["kind"]), block, "rig")
+    meshes = read_stage(arguments.meshes, "meshes")
+    renderer = load("rendering", block["kind"]).build(settings)
+    arrays, quarantine = render_shapes(renderer, settings, meshes)
+    num_views = len(renderer.world_to_camera)
+    write_stage(arguments.output, "views", meshes.ids, arrays, quarantine=quarantine, num_views=num_views)
+
+
+if __name__ == "__main__":
+    run(main, Parser(__doc__).add_paths("meshes", "output").parse_args())
