@@ -36,7 +36,7 @@ def clean(mesh: Mesh) -> Mesh:
     vertices, faces, part_label = _typed(mesh)
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise UnusableShapeError(f"a face names a vertex outside 0..{len(vertices) - 1}")
-    finite: Array = np.isfinite(vertices).all(axis=1)
+    finite = np.asarray(np.isfinite(vertices).all(axis=1))
     kept = finite[faces].all(axis=1)
     if not kept.any():
         raise UnusableShapeError("no face has finite vertices" if len(faces) else "the mesh has no faces")

@@ -1,0 +1,83 @@
+"""Points from meshes: the whole surface, or what a depth sensor sees. Deterministic per random generator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pointlift.contracts.blocks import Scan
+from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.shards import Array
+from pointlift.geometry.meshes import Mesh, face_areas, face_normals
+from pointlift.geometry.visibility import visible_by_rays
+
+SCAN_DISTANCE = 3.0  # of a scan's viewpoints from the origin, in unit-sphere radii
+_SCAN_TOLERANCE = 0.005
+_SCAN_TRIES = 20
+
+
+def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Draw points uniformly by area: points (n, 3) float32, face_index (n,) int32, normals (n, 3) float32.
+
+    A point is exact on its face (up to rounding to float32), uniform in barycentric coordinates (Osada et al. 2002,
+    equation 1); its part label is ``mesh.part_label[face_index]``. Raises ``UnusableShapeError`` without any area.
+    """
+    reach = np.cumsum(face_areas(mesh))
+    if not len(reach) or not reach[-1] > 0:
+        raise UnusableShapeError("the mesh has no area to sample")
+    face_index = np.searchsorted(reach, rng.random(count) * reach[-1], side="right")
+    root, second = np.sqrt(rng.random(count)), rng.random(count)
+    weights = np.stack([1 - root, root * (1 - second), root * second], axis=1)
+    points = np.einsum("nc,ncd->nd", weights, mesh.vertices[mesh.faces[face_index]])
+    normals = face_normals(mesh)[face_index]
+    return points.astype(np.float32), face_index.astype(np.int32), normals.astype(np.float32)
+
+
+def sample_scan(mesh: Mesh, scan: Scan, count: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Draw points as ``scan`` says, in the form of ``sample_surface``; the mesh is normalised (unit sphere).
+
+    With ``scan.num_views`` > 0 only points that at least one of so many random viewpoints sees, uniform by area among
+    those; with ``scan.noise`` > 0 Gaussian noise on every coordinate, normals and face_index as without it. Raises
+    ``UnusableShapeError`` when a bounded number of draws does not give enough visible points.
+    """
+    if scan.num_views:
+        points, face_index, normals = _sample_visible(mesh, scan.num_views, count, rng)
+    else:
+        points, face_index, normals = sample_surface(mesh, count, rng)
+    if scan.noise:
+        points = (points + rng.normal(0.0, scan.noise, points.shape)).astype(np.float32)
+    return points, face_index, normals
+
+
+def _sample_visible(mesh: Mesh, num_views: int, count: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    directions = rng.normal(size=(num_views, 3))
+    positions = SCAN_DISTANCE * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    draws: list[tuple[Array, Array, Array]] = []
+    found = 0
+    for _ in range(_SCAN_TRIES):
+        points, face_index, normals = sample_surface(mesh, 2 * count, rng)
+        seen = visible_by_rays(mesh.vertices, mesh.faces, points, positions, _SCAN_TOLERANCE).any(axis=0)
+        draws.append((points[seen], face_index[seen], normals[seen]))
+        found += int(seen.sum())
+        if found >= count:
+            points, face_index, normals = (np.concatenate(part)[:count] for part in zip(*draws, strict=True))
+            return points, face_index, normals
+    raise UnusableShapeError(
+        f"{num_views} viewpoints saw {found} of {2 * count * _SCAN_TRIES} points drawn, {count} are needed"
+    )
+
+
+def farthest_point_order(points: Array, count: int) -> Array:
+    """Farthest point sampling, the reference in float64: indices (count,) int64.
+
+    Starts at point 0; each next one is farthest from all before it (Eldar et al. 1997), ties go to the lowest index.
+    points (n, 3) with n >= count.
+    """
+    if count > len(points):
+        raise ValueError(f"{count} of {len(points)} points were asked for")
+    points = np.asarray(points, dtype=np.float64)
+    order = np.zeros(count, dtype=np.int64)
+    nearest = np.full(len(points), np.inf)
+    for step in range(1, count):
+        nearest = np.minimum(nearest, ((points - points[order[step - 1]]) ** 2).sum(axis=1))
+        order[step] = int(nearest.argmax())
+    return order
