@@ -1,7 +1,8 @@
 """View-aware feature projection (VAFP, PointMCD section "visibility-aware feature projection"): one vector per view.
 
-The vector of a view is the maximum over the points its camera sees. Written as a loop over views that keeps the index
-of each maximum, so that no (B, V, G, C) array ever exists: the peak is one (B, G, C) copy, however many views.
+The vector of a view is the maximum over the points its camera sees. Every view of every shape is one bag of token
+rows; only visible rows are read, no (B, V, G, C) array and no masked copy of the tokens ever exists, and what is kept
+for the gradient is one index per output number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_HIDDEN = -1.0  # below every token, which are never negative
+_MAXIMUM_OF_BAG = 2  # torch.embedding_bag takes its mode as a number
 
 
 def visible_max_pool(tokens_BGC: Tensor, visible_BVG: Tensor) -> Tensor:
@@ -47,22 +48,25 @@ def _require(tokens_BGC: Tensor, visible_BVG: Tensor) -> None:
 class _VisibleMaximum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens_BGC: Tensor, visible_BVG: Tensor) -> Tensor:
-        maxima, indices = [], []
-        for visible_BG in visible_BVG.unbind(1):
-            largest = tokens_BGC.masked_fill(~visible_BG[:, :, None], _HIDDEN).max(dim=1)
-            maxima.append(largest.values)
-            indices.append(largest.indices)
-        pooled_BVC = torch.stack(maxima, dim=1)
-        ctx.save_for_backward(torch.stack(indices, dim=1), pooled_BVC >= 0)
-        ctx.tokens_shape = tokens_BGC.shape
-        return pooled_BVC.clamp_min(0.0)
+        batch, num_views, num_tokens = visible_BVG.shape
+        counts = visible_BVG.sum(dim=2).flatten()
+        seen = visible_BVG.flatten().nonzero().squeeze(1)
+        rows = seen.div(num_views * num_tokens, rounding_mode="floor") * num_tokens + seen % num_tokens
+        pooled, _, _, winners = torch.embedding_bag(
+            tokens_BGC.flatten(0, 1), rows, counts.cumsum(0) - counts, mode=_MAXIMUM_OF_BAG
+        )
+        ctx.save_for_backward(winners, counts > 0)
+        ctx.sizes = batch, num_views, num_tokens
+        return pooled.unflatten(0, (batch, num_views))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        indices_BVC, seen_BVC = ctx.saved_tensors
-        gradient_BVC = gradients[0] * seen_BVC
-        gradient_BGC = gradient_BVC.new_zeros(ctx.tokens_shape)
-        for view in range(indices_BVC.shape[1]):  # within one view every target is distinct: no race, same bits
-            gradient_BGC.scatter_add_(1, indices_BVC[:, view, None], gradient_BVC[:, view, None])
-        return gradient_BGC, None
+        winners, seen = ctx.saved_tensors
+        batch, num_views, num_tokens = ctx.sizes
+        gradient_BVC = gradients[0] * seen.view(batch, num_views, 1)
+        winner_BVC = winners.view(gradient_BVC.shape).clamp_min(0)  # an empty bag has none; its gradient is 0 already
+        gradient = gradient_BVC.new_zeros(batch * num_tokens, gradient_BVC.shape[2])
+        for view in range(num_views):  # within one view every target is distinct: no race, the same bits each time
+            gradient.scatter_add_(0, winner_BVC[:, view], gradient_BVC[:, view])
+        return gradient.unflatten(0, (batch, num_tokens)), None
