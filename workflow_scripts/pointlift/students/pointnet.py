@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.visible_pooling import max_pool
 
 _TRANSFORM_POINT_WIDTHS = (64, 64, 256)
 _TRANSFORM_SHAPE_WIDTHS = (64, 64)
@@ -63,7 +64,7 @@ class PointNet(nn.Module):
             hidden = torch.bmm(hidden, transform_BKK)
         tokens_BNC = self._per_point(self.rest, hidden)
         index_BN = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
-        return StudentOutput(tokens_BNC.amax(dim=1), tokens_BNC, points_BN3, index_BN, losses)
+        return StudentOutput(max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, losses)
 
     @staticmethod
     def _per_point(layers: nn.Module, hidden: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class TransformNet(nn.Module):
     def forward(self, hidden_BNK: Tensor) -> Tensor:
         """hidden_BNK : (B, N, size). Returns (B, size, size); multiply row vectors by it from the right."""
         per_point = self.per_point(hidden_BNK.flatten(0, 1)).unflatten(0, hidden_BNK.shape[:2])
-        correction_BKK = self.last(self.per_shape(per_point.amax(dim=1))).unflatten(1, (self.size, self.size))
+        correction_BKK = self.last(self.per_shape(max_pool(per_point))).unflatten(1, (self.size, self.size))
         return correction_BKK + torch.eye(self.size, dtype=correction_BKK.dtype, device=correction_BKK.device)
 
 
