@@ -116,6 +116,24 @@ def read_shard(path: Path, kind: str, specs: Mapping[str, ArraySpec], ids: Seque
     return found
 
 
+def read_header(path: Path, kind: str) -> Shard:
+    """Ids and attributes of a shard, without its arrays and so without their verification: quick on large files.
+
+    Raises ``ArtifactError`` naming the file and the remedy.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as stream:
+            header = json.loads((stream.metadata() or {})[_METADATA_KEY])
+        found, stored_kind = Shard(tuple(header["ids"]), {}, header["attributes"]), header["kind"]
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+        raise ArtifactError(f"{path}: not a readable pointlift shard ({error}); {_REMEDY}") from None
+    if stored_kind != kind:
+        raise ArtifactError(f"{path}: holds {stored_kind}, {kind} was expected")
+    return found
+
+
 _REMEDY = "delete it and run snakemake again to make it anew"
 
 

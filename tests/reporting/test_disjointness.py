@@ -1,0 +1,66 @@
+import pytest
+
+from pointlift.contracts.errors import ArtifactError, PointliftError
+from pointlift.reporting.disjointness import check_disjoint
+from pointlift.reporting.slices import Disjoint
+from reporting.fixture_metrics import manifest_table
+
+IDS = [f"chair-a-{index:05d}" for index in range(10)]
+OTHERS = [f"chair-b-{index:05d}" for index in range(10)]
+ROW = Disjoint(row="mcd down/transfer", sets=(("up", ("train", "val")), ("down", ("train",)), ("down", ("test",))))
+
+
+def _manifests() -> dict:
+    down = manifest_table(OTHERS, salt="down")
+    down.loc[5:, "split"] = "test"
+    return {"up": manifest_table(IDS, salt="up"), "down": down}
+
+
+def test_disjoint_sets_pass() -> None:
+    check_disjoint([ROW], _manifests())
+
+
+def test_a_planted_shape_id_is_named() -> None:
+    manifests = _manifests()
+    manifests["up"].loc[3, "shape_id"] = OTHERS[7]
+    with pytest.raises(PointliftError, match=rf"up \(train\+val\) and down \(test\) share 1 shape: {OTHERS[7]}"):
+        check_disjoint([ROW], manifests)
+
+
+def test_a_planted_mesh_under_another_id_is_named() -> None:
+    manifests = _manifests()
+    manifests["up"].loc[3, "sha256"] = manifests["down"].loc[2, "sha256"]
+    with pytest.raises(PointliftError, match=rf"{IDS[3]} = {OTHERS[2]}") as caught:
+        check_disjoint([ROW], manifests)
+    assert "down (train)" in str(caught.value)
+
+
+def test_the_same_mesh_in_train_and_test_of_one_dataset_is_found() -> None:
+    manifests = _manifests()
+    manifests["down"].loc[9, "sha256"] = manifests["down"].loc[0, "sha256"]
+    with pytest.raises(PointliftError, match=r"down \(train\) and down \(test\)"):
+        check_disjoint([ROW], manifests)
+
+
+def test_every_fault_is_told_at_once_and_long_lists_are_cut() -> None:
+    manifests = _manifests()
+    manifests["up"]["sha256"] = manifests["down"]["sha256"]
+    second = Disjoint(row="other", sets=(("up", ("train",)), ("up", ("train",))))
+    with pytest.raises(PointliftError) as caught:
+        check_disjoint([ROW, second], manifests)
+    assert "down (train) share 5 shapes" in str(caught.value)
+    assert "down (test) share 5 shapes" in str(caught.value)
+    assert "and 5 more" in str(caught.value)
+
+
+def test_splits_that_are_not_named_do_not_count_and_unknown_hashes_are_no_match() -> None:
+    manifests = _manifests()
+    manifests["up"].loc[3, ["shape_id", "split"]] = [OTHERS[7], "test"]
+    manifests["up"]["sha256"] = ""
+    manifests["down"]["sha256"] = ""
+    check_disjoint([ROW], manifests)
+
+
+def test_a_missing_manifest_is_an_error() -> None:
+    with pytest.raises(ArtifactError, match="no manifest of down"):
+        check_disjoint([ROW], {"up": _manifests()["up"]})

@@ -1,0 +1,115 @@
+import random
+
+import numpy as np
+import pytest
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.metrics import Metrics
+from pointlift.reporting.leaderboard import leaderboard_rows
+from pointlift.reporting.statistics import paired_difference
+from pointlift.reporting.tables import LEADERBOARD_COLUMNS, Row
+from reporting.fixture_metrics import draw_outcomes, make_metrics, suite_metrics
+
+
+def _pairs(rows: list[Row]) -> set[tuple[str, str]]:
+    return {(row["run"], row["control"]) for row in rows}
+
+
+def test_every_transfer_run_stands_beside_every_control_but_itself() -> None:
+    rows = leaderboard_rows("mini", suite_metrics([0, 1]))
+    controls = {"scratch", "shuffled", "random_teacher"}
+    assert _pairs(rows) == {(run, control) for run in {"mcd"} | controls for control in controls if run != control}
+    assert all(set(row) == set(LEADERBOARD_COLUMNS) for row in rows)
+
+
+def test_joint_runs_compare_with_weight_zero_alone_and_cells_never_mix() -> None:
+    joint = {"protocol": "down/12-8/joint"}
+    metrics = [make_metrics("joint_mcd", "mcd", 0, draw_outcomes(0.7, 1), **joint)]
+    metrics += [make_metrics("joint_control", "control", 0, draw_outcomes(0.7, 2), **joint)]
+    metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.7, 3), **joint)]
+    metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.7, 3))]
+    assert _pairs(leaderboard_rows("mini", metrics)) == {
+        ("joint_mcd", "joint_control"),
+        ("scratch", "joint_control"),
+        ("joint_control", ""),
+        ("scratch", ""),
+    }
+
+
+def test_a_control_has_the_same_student() -> None:
+    metrics = [make_metrics("mcd", "mcd", 0, draw_outcomes(0.7, 1), student="dgcnn")]
+    metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.6, 2))]
+    rows = leaderboard_rows("mini", metrics)
+    assert _pairs(rows) == {("mcd", ""), ("scratch", "")}
+    assert all(row["delta_vs_control"] == "" and row["p_value"] == "" for row in rows)
+
+
+def test_difference_is_paired_over_items_with_seeds_averaged_first() -> None:
+    ours = {seed: draw_outcomes(0.8, seed) for seed in (0, 1)}
+    theirs = {seed: draw_outcomes(0.6, 50 + seed) for seed in (0, 1)}
+    metrics = [make_metrics("mcd", "mcd", seed, ours[seed]) for seed in ours]
+    metrics += [make_metrics("scratch", "scratch", seed, theirs[seed]) for seed in theirs]
+    row = next(row for row in leaderboard_rows("mini", metrics) if row["run"] == "mcd")
+    expected = paired_difference(np.mean(list(ours.values()), 0) - np.mean(list(theirs.values()), 0))
+    assert expected.interval is not None
+    assert float(row["delta_vs_control"]) == pytest.approx(expected.mean)
+    assert float(row["delta_ci95_low"]) == pytest.approx(expected.interval.low)
+    assert float(row["delta_ci95_high"]) == pytest.approx(expected.interval.high)
+    assert float(row["p_value"]) == pytest.approx(expected.p_value)
+    assert row["n_seeds"] == "2"
+
+
+def test_items_are_matched_by_id_not_by_place() -> None:
+    outcomes = draw_outcomes(0.7, 1)
+    base = make_metrics("mcd", "mcd", 0, outcomes)
+    turned = make_metrics(
+        "scratch", "scratch", 0, outcomes[::-1], test_ids=base.test_ids[::-1], outcomes={"accuracy": outcomes[::-1]}
+    )
+    row = next(row for row in leaderboard_rows("mini", [base, turned]) if row["run"] == "mcd")
+    assert (row["delta_vs_control"], row["p_value"], row["delta_ci95_low"]) == ("0", "1", "")
+
+
+def test_one_seed_has_no_interval_but_its_items_do() -> None:
+    row = next(row for row in leaderboard_rows("mini", suite_metrics([0])) if row["run"] == "mcd")
+    assert (row["sd"], row["ci95_low"], row["ci95_high"]) == ("", "", "")
+    assert row["delta_ci95_low"] != ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"outcomes": {}}, {"values": ({"metric": "accuracy", "value": 0.123, "selection": "last"},)}],
+    ids=["no outcomes", "outcomes that do not average to the value"],
+)
+def test_without_usable_outcomes_the_difference_has_no_interval(changes: dict[str, object]) -> None:
+    metrics = [make_metrics("mcd", "mcd", 0, draw_outcomes(0.7, 1), **changes)]
+    metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.6, 2), **changes)]
+    row = next(row for row in leaderboard_rows("mini", metrics) if row["run"] == "mcd")
+    expected = metrics[0].values[0].value - metrics[1].values[0].value
+    assert float(row["delta_vs_control"]) == pytest.approx(expected)
+    assert (row["delta_ci95_low"], row["p_value"]) == ("", "")
+
+
+def test_outcomes_belong_to_the_last_weights() -> None:
+    def with_val(run: str, arm: str, seed: int) -> Metrics:
+        base = make_metrics(run, arm, 0, draw_outcomes(0.7, seed))
+        values = [{"metric": "accuracy", "value": base.values[0].value, "selection": way} for way in ("last", "val")]
+        return make_metrics(run, arm, 0, draw_outcomes(0.7, seed), values=tuple(values))
+
+    rows = leaderboard_rows("mini", [with_val("mcd", "mcd", 1), with_val("scratch", "scratch", 2)])
+    by_selection = {row["selection"]: row["p_value"] for row in rows if row["run"] == "mcd"}
+    assert by_selection["last"] != ""
+    assert by_selection["val"] == ""
+
+
+def test_runs_tested_on_other_items_are_refused() -> None:
+    other = tuple(f"other-{index}" for index in range(60))
+    metrics = [make_metrics("mcd", "mcd", 0, draw_outcomes(0.7, 1))]
+    metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.6, 2), test_ids=other)]
+    with pytest.raises(ArtifactError, match="not tested on the same items"):
+        leaderboard_rows("mini", metrics)
+
+
+def test_order_of_the_input_changes_nothing() -> None:
+    metrics = suite_metrics([0, 1, 2])
+    shuffled = random.Random(0).sample(metrics, len(metrics))
+    assert leaderboard_rows("mini", metrics) == leaderboard_rows("mini", shuffled)

@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pointlift.reporting.statistics import mean_over_seeds, paired_difference
+
+
+def test_interval_over_seeds_is_students() -> None:
+    found = mean_over_seeds([0.70, 0.74, 0.75, 0.69, 0.72])
+    assert found.mean == pytest.approx(0.72)
+    assert found.sd == pytest.approx(math.sqrt(26e-4 / 4))
+    # t(0.975, 4 degrees of freedom) from a printed table
+    half = 2.776445 * found.sd / math.sqrt(5)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.72 - half, 0.72 + half))
+
+
+def test_one_seed_has_no_spread() -> None:
+    found = mean_over_seeds([0.7])
+    assert (found.mean, found.sd, found.interval) == (0.7, None, None)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(9, 1), (5, 5), (7, 0), (3, 6)])
+def test_sign_flip_on_right_and_wrong_is_mcnemars_exact_test(better: int, worse: int) -> None:
+    differences = [1.0] * better + [-1.0] * worse + [0.0] * 40
+    expected = stats.binomtest(better, better + worse, 0.5).pvalue
+    assert paired_difference(differences).p_value == pytest.approx(expected)
+
+
+def test_interval_of_many_items_approaches_the_normal_one() -> None:
+    sample = np.random.default_rng(1).normal(0.3, 1.0, 2000)
+    found = paired_difference(sample, resamples=4999)
+    half = 1.959964 * sample.std() / math.sqrt(len(sample))
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(sample.mean() - half, abs=0.1 * half)
+    assert found.interval.high == pytest.approx(sample.mean() + half, abs=0.1 * half)
+
+
+def test_interval_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(2)
+    # outcome differences of two right-or-wrong runs: -1, 0, 1; the truth is 0.30 - 0.15
+    truth, trials = 0.15, 150
+    samples = rng.choice([-1.0, 0.0, 1.0], p=[0.15, 0.55, 0.30], size=(trials, 80))
+    intervals = [paired_difference(sample, resamples=999).interval for sample in samples]
+    covered = sum(interval is not None and interval.low <= truth <= interval.high for interval in intervals)
+    assert 0.89 <= covered / trials <= 0.99
+
+
+def test_p_value_is_uniform_when_nothing_differs() -> None:
+    samples = np.random.default_rng(3).normal(0, 1, (150, 30))
+    p_values = [paired_difference(sample, resamples=499).p_value for sample in samples]
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+
+
+def test_no_interval_is_invented_where_items_do_not_differ() -> None:
+    equal = paired_difference([0.0] * 20)
+    assert (equal.mean, equal.interval, equal.p_value) == (0.0, None, 1.0)
+    constant = paired_difference([1.0] * 6)
+    assert constant.interval is None
+    assert constant.p_value == pytest.approx(2 / 2**6)
+    assert paired_difference([0.5]).interval is None
+
+
+def test_same_input_same_numbers_and_swapping_the_runs_mirrors_them() -> None:
+    sample = np.random.default_rng(4).choice([-1.0, 0.0, 1.0], 50)
+    first, again, swapped = paired_difference(sample), paired_difference(sample), paired_difference(-sample)
+    assert first == again
+    assert swapped.mean == -first.mean
+    assert first.interval is not None
+    assert swapped.interval is not None
+    assert swapped.interval.low == pytest.approx(-first.interval.high, abs=0.03)

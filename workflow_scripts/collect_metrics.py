@@ -1,0 +1,42 @@
+"""Fold every metrics file of a suite into summary.csv, leaderboard.csv and cost.csv; audit that no test shape leaked.
+
+``--views`` gives shards of renders, whose headers say which shapes could not be rendered.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.manifest import read_manifest, read_quarantine
+from pointlift.contracts.metrics import read_metrics
+from pointlift.contracts.settings import parse
+from pointlift.reporting import tables
+from pointlift.reporting.cost import cost_rows, job_costs
+from pointlift.reporting.disjointness import check_disjoint
+from pointlift.reporting.leaderboard import leaderboard_rows
+from pointlift.reporting.quarantine import dataset_name, faults_of_table, faults_of_views, quarantine_rows
+from pointlift.reporting.slices import CollectSettings
+from pointlift.reporting.summary import check_seeds, summary_rows
+
+
+def main(arguments: Any) -> None:
+    settings = parse(CollectSettings, arguments.settings, "collect_metrics")
+    metrics = [read_metrics(path) for path in sorted(arguments.metrics)]
+    manifests = {dataset_name(path): read_manifest(path) for path in arguments.manifests}
+    check_disjoint(settings.disjoint, manifests)
+    check_seeds(metrics, settings.seeds)
+    faults = [fault for path in arguments.views for fault in faults_of_views(path)]
+    for path in arguments.quarantines:
+        faults += faults_of_table(dataset_name(path), read_quarantine(path))
+    jobs = job_costs(settings.cost, arguments.benchmarks)
+    tables.write_table(arguments.summary, tables.SUMMARY_COLUMNS, summary_rows(settings.suite, metrics))
+    tables.write_table(arguments.leaderboard, tables.LEADERBOARD_COLUMNS, leaderboard_rows(settings.suite, metrics))
+    tables.write_table(arguments.cost, tables.COST_COLUMNS, cost_rows(jobs))
+    tables.write_table(arguments.quarantine, tables.QUARANTINE_COLUMNS, quarantine_rows(manifests, faults))
+
+
+if __name__ == "__main__":
+    lists = ("metrics", "manifests", "quarantines", "views")
+    parser = Parser(__doc__).add_paths(*lists, many=lists)
+    parser.add_argument("--benchmarks", type=Path, nargs="*", default=[], help="besides those the settings name")
+    run(main, parser.add_paths("summary", "leaderboard", "cost", "quarantine").parse_args())

@@ -1,0 +1,56 @@
+"""The audit of design.md 4: what a network was tested on stands nowhere in what it, or its teacher, was trained on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from pointlift.contracts.errors import ArtifactError, PointliftError
+from pointlift.reporting.slices import Disjoint
+
+_SHOWN = 5
+
+
+def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame]) -> None:
+    """Raise ``PointliftError`` naming the shapes when two sets of a row share a shape id or a mesh (by sha256).
+
+    manifests : by dataset name. Every fault of every row is told at once. ``ArtifactError``: a dataset has no manifest.
+    """
+    faults = []
+    for row in rows:
+        for first, second in itertools.combinations(row.sets, 2):
+            shared = _shared(_select(manifests, *first), _select(manifests, *second))
+            if shared:
+                faults.append(f"{row.row}: {_name(*first)} and {_name(*second)} share {_list(shared)}")
+    if faults:
+        remedy = "give the blocks disjoint splits or exclude_duplicates_of, or name the protocol joint"
+        raise PointliftError("\n".join([*faults, remedy]))
+
+
+def _select(manifests: Mapping[str, pd.DataFrame], dataset: str, splits: tuple[str, ...]) -> pd.DataFrame:
+    if dataset not in manifests:
+        raise ArtifactError(f"disjointness: no manifest of {dataset} was given; given: {', '.join(sorted(manifests))}")
+    table = manifests[dataset]
+    return table[table["split"].isin(splits)]
+
+
+def _shared(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
+    same_id = sorted(set(first["shape_id"]) & set(second["shape_id"]))
+    by_hash = dict(zip(first["sha256"], first["shape_id"], strict=True))
+    same_mesh = sorted(
+        f"{by_hash[sha256]} = {shape_id}"
+        for shape_id, sha256 in zip(second["shape_id"], second["sha256"], strict=True)
+        if sha256 and sha256 in by_hash and shape_id not in same_id
+    )
+    return same_id + same_mesh
+
+
+def _name(dataset: str, splits: tuple[str, ...]) -> str:
+    return f"{dataset} ({'+'.join(splits)})"
+
+
+def _list(shapes: list[str]) -> str:
+    more = f" and {len(shapes) - _SHOWN} more" if len(shapes) > _SHOWN else ""
+    return f"{len(shapes)} shape{'s' if len(shapes) > 1 else ''}: {', '.join(shapes[:_SHOWN])}{more}"

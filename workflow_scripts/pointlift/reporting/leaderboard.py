@@ -1,0 +1,144 @@
+"""leaderboard.csv: the summary folded over seeds, every run beside each of its controls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.metrics import Metrics
+from pointlift.contracts.shards import Array
+from pointlift.reporting.statistics import Difference, Interval, mean_over_seeds, paired_difference
+from pointlift.reporting.tables import Row, number
+
+log = logging.getLogger(__name__)
+
+JOINT_CONTROLS = ("control",)
+TRANSFER_CONTROLS = (
+    "scratch",
+    "scratch_matched",
+    "shuffled",
+    "random_teacher",
+    "all_visible",
+    "random_visibility",
+)
+_CELL = ("task", "dataset", "protocol", "selection", "metric")
+_RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
+_AGREES = 1e-6
+
+
+@dataclass
+class _Scores:
+    """One run in one cell: its value by seed and, where the metric has them, its outcome by seed and test item."""
+
+    about: Row
+    values: dict[int, float] = field(default_factory=dict)
+    outcomes: dict[int, dict[str, float]] = field(default_factory=dict)
+
+
+def is_control(arm: str, protocol: str) -> bool:
+    """Whether runs of this arm are what others are compared with, under this protocol."""
+    return arm in controls_of(protocol)
+
+
+def controls_of(protocol: str) -> tuple[str, ...]:
+    """Arms that are controls: joint protocols compare with distillation weight 0, transfer ones with these six."""
+    return JOINT_CONTROLS if protocol.endswith("/joint") else TRANSFER_CONTROLS
+
+
+def leaderboard_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
+    """Rows of ``LEADERBOARD_COLUMNS``, sorted: one per run, task, dataset, protocol, selection, metric and control.
+
+    A control of a run is another run of a control arm with the same student, in the same cell. A run without any has
+    one row with empty control columns. Raises ``ArtifactError`` when run and control were not tested on the same items.
+    """
+    rows = []
+    for cell, runs in sorted(_cells(metrics).items()):
+        for name in sorted(runs):
+            start = {"suite": suite, **dict(zip(_CELL, cell, strict=True)), **runs[name].about}
+            start |= _mean_columns(runs[name])
+            rows += [start | columns for columns in _control_columns(cell, name, runs)]
+    return rows
+
+
+def _cells(metrics: Iterable[Metrics]) -> dict[tuple[str, ...], dict[str, _Scores]]:
+    cells: dict[tuple[str, ...], dict[str, _Scores]] = {}
+    for item in metrics:
+        for value in item.values:
+            cell = (item.task, item.dataset, item.protocol, value.selection, value.metric)
+            about = {key: str(getattr(item, key)) for key in _RUN}
+            scores = cells.setdefault(cell, {}).setdefault(item.run, _Scores(about))
+            scores.values[item.seed] = value.value
+            if value.selection == "last" and value.metric in item.outcomes:
+                scores.outcomes[item.seed] = _outcomes(item, value.metric, value.value)
+    return cells
+
+
+def _outcomes(item: Metrics, metric: str, value: float) -> dict[str, float]:
+    """Outcome by test item; empty when their mean is not the metric, as then they do not tell its spread."""
+    outcomes = item.outcomes[metric]
+    if abs(float(np.mean(outcomes)) - value) > _AGREES:
+        log.warning("%s %s: the outcomes of %s do not average to its value", item.run, item.protocol, metric)
+        return {}
+    return dict(zip(item.test_ids, outcomes, strict=True))
+
+
+def _mean_columns(scores: _Scores) -> Row:
+    found = mean_over_seeds([scores.values[seed] for seed in sorted(scores.values)])
+    columns = {"mean": number(found.mean), "sd": number(found.sd), "n_seeds": str(len(scores.values))}
+    return columns | _interval_columns("ci95", found.interval)
+
+
+def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores]) -> Iterator[Row]:
+    protocol, student = cell[2], runs[name].about["student"]
+    controls = [
+        other
+        for other in sorted(runs)
+        if other != name
+        and runs[other].about["student"] == student
+        and is_control(runs[other].about["arm"], protocol)
+        and set(runs[other].values) & set(runs[name].values)
+    ]
+    for other in controls:
+        yield _difference_columns(other, _difference(runs[name], runs[other]))
+    if not controls:
+        yield dict.fromkeys(("control", "delta_vs_control", "delta_ci95_low", "delta_ci95_high", "p_value"), "")
+
+
+def _difference_columns(control: str, found: Difference) -> Row:
+    columns = {"control": control, "delta_vs_control": number(found.mean)}
+    return columns | _interval_columns("delta_ci95", found.interval) | {"p_value": number(found.p_value)}
+
+
+def _interval_columns(name: str, interval: Interval | None) -> Row:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": number(low), f"{name}_high": number(high)}
+
+
+def _difference(run: _Scores, control: _Scores) -> Difference:
+    """Over the seeds both have: paired over items where outcomes exist, else the difference of means alone."""
+    seeds = sorted(set(run.values) & set(control.values))
+    items = _item_differences(run, control, seeds)
+    if len(items):
+        return paired_difference(items)
+    return Difference(float(np.mean([run.values[seed] - control.values[seed] for seed in seeds])), None, None)
+
+
+def _item_differences(run: _Scores, control: _Scores, seeds: list[int]) -> Array:
+    """Run minus control per test item, averaged over the seeds that tested it: (items,), empty without outcomes."""
+    by_item: dict[str, list[float]] = {}
+    for seed in seeds:
+        ours, theirs = run.outcomes.get(seed), control.outcomes.get(seed)
+        if not ours or not theirs:
+            return np.empty(0)
+        if set(ours) != set(theirs):
+            raise ArtifactError(
+                f"{run.about['run']} and {control.about['run']} were not tested on the same items (seed {seed}); "
+                "delete their metrics files and run snakemake again"
+            )
+        for shape_id in ours:
+            by_item.setdefault(shape_id, []).append(ours[shape_id] - theirs[shape_id])
+    return np.array([np.mean(by_item[shape_id]) for shape_id in sorted(by_item)])
