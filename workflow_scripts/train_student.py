@@ -45,8 +45,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("points", "visibility", "features", many=("points", "visibility", "features"))
-    parser.add_paths("output").add_compute()
-    parser.add_argument("--exclude", type=Path, help="CSV table with a column shape_id: these are not trained on")
+    parser = Parser(__doc__).add_paths("output").add_compute()
+    for name in ("points", "visibility", "features"):
+        parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], help="shards; none for a scratch student")
+    parser.add_argument("--exclude", type=Path, nargs="*", default=[], help="tables of shape_id not to be trained on")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
     run(main, parser.parse_args())

@@ -75,16 +75,17 @@ def train_ids(manifest: Path | None) -> frozenset[str] | None:
     return frozenset(rows["shape_id"][rows["split"] == "train"])
 
 
-def listed_ids(table: Path | None) -> frozenset[str]:
-    """The column ``shape_id`` of a CSV table; empty where no table is given."""
-    if table is None:
-        return frozenset()
-    try:
-        return frozenset(pd.read_csv(table, dtype=str, keep_default_na=False)["shape_id"])
-    except FileNotFoundError:
-        raise ArtifactError(f"{table}: no such file; run snakemake to make it") from None
-    except (KeyError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{table}: must be a CSV table with a column shape_id ({error})") from None
+def listed_ids(tables: Sequence[Path]) -> frozenset[str]:
+    """The ids in the column ``shape_id`` of some CSV tables, together."""
+    found: set[str] = set()
+    for table in tables:
+        try:
+            found.update(pd.read_csv(table, dtype=str, keep_default_na=False)["shape_id"])
+        except FileNotFoundError:
+            raise ArtifactError(f"{table}: no such file; run snakemake to make it") from None
+        except (KeyError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{table}: must be a CSV table with a column shape_id ({error})") from None
+    return frozenset(found)
 
 
 def apply_arm(pairs: Pairs, arm: Arm, seed: int) -> Pairs:
