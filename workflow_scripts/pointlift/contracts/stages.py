@@ -56,12 +56,11 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     "tokens": {"tokens": ArraySpec("float16", ("S", "V", "P", "D")), "valid": _VALID},
     # A student's embedding of every shape of a dataset, as one shard.
     "embeddings": {"embedding": ArraySpec("float32", ("S", "C")), "valid": _VALID},
-    # A finetuned student's answers on one split, per logged epoch E.
+    # A finetuned student's answers on every val and test shape, at the logged epochs E; the last is the end of training.
     "predictions": {
         "epoch": ArraySpec("int64", ("E",)),
+        "logits": ArraySpec("float32", ("E", "S", "K")),
         "label": ArraySpec("int64", ("S",)),
-        "val_logits": ArraySpec("float32", ("E", "S", "K"), optional=True),
-        "logits": ArraySpec("float32", ("E", "S", "K"), optional=True),
         "split": ArraySpec("uint8", ("S",)),  # 0 train, 1 val, 2 test
     },
 }

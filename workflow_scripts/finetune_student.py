@@ -1,0 +1,54 @@
+"""Finetune a run's student on a task's train split; a joint run adds its distillation loss. Keeps all answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pointlift import rooms
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.settings import parse
+from pointlift.distillation.pairs import apply_arm, prepare, read_pairs, train_ids
+from pointlift.operators.checkpoint import load_student, save_student
+from pointlift.operators.initialisation import initialised
+from pointlift.operators.target_statistics import target_statistics
+from pointlift.tasks.finetuning import Companion, FinetuneSettings, Finetuning
+from pointlift.tasks.shapes import read_clouds
+
+
+def companion(arguments: argparse.Namespace, settings: FinetuneSettings, student_width: int) -> Companion:
+    """The distillation method of a joint run, with its pairs of the train split as the arm wants them."""
+    shards = arguments.points, arguments.visibility, arguments.features
+    pairs = read_pairs(*shards, max_quarantined=settings.max_quarantined, chosen=train_ids(arguments.manifest))
+    pairs = apply_arm(pairs, settings.arm, settings.seed)
+    module = rooms.load("distillation", settings.method_block()["kind"])
+    block = parse(module.Settings, settings.method_block(), "method")
+    targets = target_statistics(pairs.target)
+    method = initialised(lambda: module.build(block, student_width, targets), "method", settings.seed)
+    return Companion(method, pairs.ids, pairs.arrays(), prepare)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = parse(FinetuneSettings, arguments.settings, "finetune_student")
+    students, tasks = (rooms.load(f"{room}s", getattr(settings, room)["kind"]) for room in ("student", "task"))
+    block = parse(students.Settings, settings.student, "student")
+    student = students.build(block)
+    load_student(arguments.weights, student, json.loads(block.model_dump_json()))
+    task = tasks.build(parse(tasks.Settings, settings.task, "task"))
+    shapes = read_clouds(arguments.manifest, arguments.points)
+    beside = companion(arguments, settings, student.width) if settings.form == "joint" else None
+    finetuning = Finetuning(task, student, shapes, settings.seed, beside)
+    folder = arguments.output.parent
+    checkpoints = arguments.checkpoints or folder / "checkpoints"
+    finetuning.run(settings, folder, checkpoints=checkpoints, device=arguments.device, threads=arguments.threads)
+    save_student(folder / "weights.safetensors", finetuning.deployed(), arguments.settings)
+    finetuning.save_predictions(arguments.output)
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__).add_paths("manifest", "weights", "output").add_paths("points", many=("points",))
+    parser.add_argument("--visibility", type=Path, nargs="*", default=[], help="joint form: shards of the points' rig")
+    parser.add_argument("--features", type=Path, nargs="*", default=[], help="joint form: shards of the teacher")
+    parser.add_argument("--checkpoints", type=Path, help="folder for an unfinished run; default beside --output")
+    run(main, parser.add_compute().parse_args())

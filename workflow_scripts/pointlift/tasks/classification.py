@@ -1,0 +1,69 @@
+"""Shape classification: the student is trained with a head on the train split, alone or with a distillation loss."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.metrics import Value
+from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.shards import Array
+from pointlift.tasks.judgement import Judgement, accuracy, mean_class_accuracy, right
+from pointlift.tasks.shapes import Predictions
+
+
+class Settings(TaskSettings):
+    """Finetuning for classification."""
+
+    kind: Literal["classification"]
+    recipe: Recipe
+    regime: Literal["all", "frozen"] = "all"
+    """``all``: student and head are trained. ``frozen``: only a linear layer on the student's frozen embedding."""
+    head_width: int = Field(default=512, ge=1)
+    """Width of the head's hidden block; without meaning when frozen."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability taken from the label and shared by the K - 1 others (PointMCD: 0.2)."""
+    task_weight: float = Field(default=1.0, gt=0.0)
+    """Of the classification loss, beside a distillation loss (PointMCD: 0.1)."""
+    orthogonality_weight: float = Field(default=0.001, ge=0.0)
+    """Of the student's orthogonality term, where it has one and no distillation method weights it already."""
+    log_every: int = Field(default=10, ge=1)
+    """Epochs between two looks at val and test; the last epoch is always looked at."""
+    finetunes: ClassVar[bool] = True
+    joint: ClassVar[bool] = True
+
+
+def build(settings: Settings) -> Classification:
+    """The task."""
+    return Classification(settings)
+
+
+class Classification:
+    """Accuracy after training: at the last epoch (headline), and at the epoch that was best on val."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def evaluate(self, predictions: Predictions) -> Judgement:
+        """Overall and mean class accuracy on test; ``val`` is the first epoch with the highest accuracy on val."""
+        test, val = predictions.rows("test"), predictions.rows("val")
+        answer = predictions.logits.argmax(axis=-1)
+        values = _values(answer[-1, test], predictions.label[test], "last")
+        if len(val):
+            best = max(range(len(answer)), key=lambda e: accuracy(answer[e, val], predictions.label[val]))
+            values += _values(answer[best, test], predictions.label[test], "val")
+        return Judgement(
+            values=values,
+            test_ids=tuple(predictions.ids[row] for row in test),
+            n_train=predictions.num_train,
+            outcomes={"accuracy": right(answer[-1, test], predictions.label[test])},
+        )
+
+
+def _values(answer: Array, label: Array, selection: Literal["last", "val"]) -> tuple[Value, ...]:
+    return (
+        Value(metric="accuracy", value=accuracy(answer, label), selection=selection),
+        Value(metric="mean_class_accuracy", value=mean_class_accuracy(answer, label), selection=selection),
+    )

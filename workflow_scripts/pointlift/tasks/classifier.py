@@ -1,0 +1,74 @@
+"""Student plus classification head as one module to train, and the smoothed cross-entropy it is trained with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from pointlift.tasks.classification import Settings
+
+
+def smoothed_cross_entropy(logits_BK: Tensor, label_B: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy against 1 - smoothing on the label and smoothing / (K - 1) on each other class, batch mean.
+
+    PointMCD's convention. torch shares its ``label_smoothing`` among all K classes, the label too, hence the factor.
+    """
+    num_classes = logits_BK.shape[1]
+    return functional.cross_entropy(
+        logits_BK, label_B, label_smoothing=smoothing * num_classes / max(1, num_classes - 1)
+    )
+
+
+def classification_head(student_width: int, hidden_width: int, num_classes: int) -> nn.Sequential:
+    """PointMCD's head: block (linear without bias, batch norm, ReLU), then a linear layer without bias."""
+    return nn.Sequential(
+        nn.Linear(student_width, hidden_width, bias=False),
+        nn.BatchNorm1d(hidden_width),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_width, num_classes, bias=False),
+    )
+
+
+class Classifier(nn.Module):
+    """What is trained: student, head and, in the joint form, a distillation method that reads the same output."""
+
+    def __init__(
+        self, student: nn.Module, num_classes: int, settings: Settings, method: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        width: int = student.width  # type: ignore[assignment]
+        self.settings, self.student, self.method = settings, student, method
+        if settings.regime == "frozen":
+            self.head: nn.Module = nn.Linear(width, num_classes)
+            student.requires_grad_(False)
+        else:
+            self.head = classification_head(width, settings.head_width, num_classes)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """As every module, but a frozen student stays in eval mode: its batch statistics are frozen too."""
+        super().train(mode)
+        if self.settings.regime == "frozen":
+            self.student.eval()
+        return self
+
+    def logits(self, points_BN3: Tensor) -> Tensor:
+        """Class scores (B, K)."""
+        scores: Tensor = self.head(self.student(points_BN3).embedding)
+        return scores
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses and reported values of a batch with ``points`` (B, N, 3), ``label`` (B,) and what the method reads."""
+        output = self.student(batch["points"])
+        values = {} if self.method is None else dict(self.method(output, batch))
+        if "orthogonality" in output.losses and "orthogonality_loss" not in values and self.settings.regime == "all":
+            values["orthogonality_loss"] = self.settings.orthogonality_weight * output.losses["orthogonality"]
+        logits_BK = self.head(output.embedding).float()
+        task_loss = smoothed_cross_entropy(logits_BK, batch["label"], self.settings.label_smoothing)
+        values["task_loss"] = self.settings.task_weight * task_loss
+        with torch.no_grad():
+            values["train_accuracy"] = (logits_BK.argmax(dim=1) == batch["label"]).float().mean()
+        return values

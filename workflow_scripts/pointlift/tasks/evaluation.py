@@ -1,0 +1,48 @@
+"""One run judged by one task: what ``evaluate_task`` is asked, and the metrics file it writes per seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pointlift.contracts.metrics import Metrics, write_metrics
+from pointlift.contracts.settings import Settings as BaseSettings
+from pointlift.tasks.judgement import Judgement
+
+
+class Row(BaseSettings):
+    """The words of a row of the results table."""
+
+    method: str
+    arm: str
+    student: str
+    teacher: str
+    pretrain_dataset: str
+    dataset: str
+    protocol: str
+
+
+class EvaluationSettings(BaseSettings):
+    """One evaluation: the slice of config.yaml that ``evaluate_task`` is given."""
+
+    run: str
+    row: Row
+    task: dict[str, Any]
+    seeds: tuple[int, ...]
+    settings_hash: str
+
+    def save(self, path: Path, judgement: Judgement, seed: int) -> None:
+        """Write what was found with one seed."""
+        metrics = Metrics(
+            **self.row.model_dump(),
+            run=self.run,
+            task=self.task["kind"],
+            seed=seed,
+            settings_hash=self.settings_hash,
+            n_train=judgement.n_train,
+            n_test=len(judgement.test_ids),
+            values=judgement.values,
+            test_ids=judgement.test_ids,
+            outcomes=judgement.outcomes,
+        )
+        write_metrics(path, metrics)

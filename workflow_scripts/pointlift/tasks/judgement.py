@@ -1,0 +1,35 @@
+"""What a task finds, and the two accuracies of classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pointlift.contracts.metrics import Value
+from pointlift.contracts.shards import Array
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Values by metric; per metric that has them, the outcome of every test item."""
+
+    values: tuple[Value, ...]
+    test_ids: tuple[str, ...]
+    n_train: int
+    outcomes: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+def accuracy(answer: Array, label: Array) -> float:
+    """Share of right answers, (S,) class numbers against (S,) labels: overall accuracy."""
+    return float((answer == label).mean())
+
+
+def mean_class_accuracy(answer: Array, label: Array) -> float:
+    """Mean over the classes that occur in ``label`` of each class's share of right answers."""
+    return float(np.mean([accuracy(answer[label == one], label[label == one]) for one in np.unique(label)]))
+
+
+def right(answer: Array, label: Array) -> tuple[float, ...]:
+    """1.0 for every right answer, else 0.0."""
+    return tuple((answer == label).astype(float).tolist())

@@ -1,0 +1,114 @@
+"""What a task is given: clouds or frozen embeddings, with label and split, joined from manifest and shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.manifest import SPLITS, UNLABELLED, read_manifest
+from pointlift.contracts.shards import Array, Shard
+from pointlift.contracts.stages import read_stage, read_stages
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The usable shapes of a dataset, in the manifest's order, one row each.
+
+    values : (S, N, 3) float32 points or (S, C) float32 embeddings; label : (S,) int64 in 0 .. K - 1;
+    split : (S,) uint8, 0 train, 1 val, 2 test.
+    """
+
+    ids: tuple[str, ...]
+    values: Array
+    label: Array
+    split: Array
+    num_classes: int
+
+    def rows(self, *splits: str) -> Array:
+        """Row numbers of these splits."""
+        return np.flatnonzero(np.isin(self.split, [SPLITS.index(split) for split in splits]))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A finetuned student's answers on val and test, at the logged epochs.
+
+    epoch : (E,) int64, rising, the last is the end of training; logits : (E, S, K) float32; label, split : (S,).
+    """
+
+    ids: tuple[str, ...]
+    epoch: Array
+    logits: Array
+    label: Array
+    split: Array
+    num_train: int
+
+    def rows(self, split: str) -> Array:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+def read_clouds(manifest: Path, points: Sequence[Path]) -> Shapes:
+    """The valid clouds of a dataset; all must have the same number of points."""
+    shard = read_stages(points, "points")
+    shapes = _join(manifest, shard)
+    rows = _rows_of(shard, shapes.ids)
+    starts, counts = shard["point_offsets"][rows], np.diff(shard["point_offsets"])[rows]
+    if (counts != counts[0]).any():
+        raise ArtifactError(f"a task on shapes needs clouds of one size; these have {counts.min()} to {counts.max()}")
+    clouds = shard["points"][starts[:, None] + np.arange(counts[0])]
+    return Shapes(shapes.ids, clouds, shapes.label, shapes.split, shapes.num_classes)
+
+
+def read_embeddings(manifest: Path, embeddings: Path) -> Shapes:
+    """The embeddings of a dataset's valid shapes."""
+    shard = read_stage(embeddings, "embeddings")
+    shapes = _join(manifest, shard)
+    rows = _rows_of(shard, shapes.ids)
+    return Shapes(shapes.ids, shard["embedding"][rows], shapes.label, shapes.split, shapes.num_classes)
+
+
+def read_predictions(manifest: Path, predictions: Path) -> Predictions:
+    """Read predictions and check that they are of this manifest's shapes, labels and splits."""
+    shard = read_stage(predictions, "predictions")
+    listed = read_manifest(manifest).set_index("shape_id")
+    unknown = [shape_id for shape_id in shard.ids if shape_id not in listed.index]
+    if unknown:
+        raise ArtifactError(f"{predictions}: {unknown[0]} is not in {manifest}; run snakemake to make them anew")
+    now = listed.loc[list(shard.ids)]
+    if not np.array_equal(now["label"], shard["label"]) or not np.array_equal(_codes(now["split"]), shard["split"]):
+        raise ArtifactError(f"{predictions}: its labels or splits are not those of {manifest}; make them anew")
+    arrays = {name: shard[name] for name in ("epoch", "logits", "label", "split")}
+    return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
+
+
+def _join(manifest: Path, shard: Shard) -> Shapes:
+    """Ids, labels and splits of the manifest's shapes that are valid in the shard; no values yet."""
+    listed = read_manifest(manifest)
+    valid = dict(zip(shard.ids, shard["valid"], strict=True))
+    missing = [shape_id for shape_id in listed["shape_id"] if shape_id not in valid]
+    if missing:
+        raise ArtifactError(f"{manifest}: {missing[0]} has no row in the shards that were given; run snakemake")
+    kept = listed[[bool(valid[shape_id]) for shape_id in listed["shape_id"]]]
+    label = kept["label"].to_numpy(dtype=np.int64)
+    if (label == UNLABELLED).any():
+        raise ArtifactError(f"{manifest}: has shapes without a label; a task needs a labelled dataset")
+    split = _codes(kept["split"])
+    for name in ("train", "test"):
+        if not (split == SPLITS.index(name)).any():
+            raise ArtifactError(f"{manifest}: no usable shape is in the {name} split; a task needs some")
+    num_classes = int(listed["label"].max()) + 1
+    return Shapes(tuple(kept["shape_id"]), np.empty(0), label, split, num_classes)
+
+
+def _codes(splits: Iterable[str]) -> Array:
+    return np.array([SPLITS.index(split) for split in splits], dtype=np.uint8)
+
+
+def _rows_of(shard: Shard, ids: Sequence[str]) -> Array:
+    row = {shape_id: number for number, shape_id in enumerate(shard.ids)}
+    return np.array([row[shape_id] for shape_id in ids])
