@@ -76,7 +76,7 @@ class MeshRenderer:
     def photograph(self, vertices: Array, faces: Array) -> tuple[Array, Array]:
         """As ``render``, with the share of pixels that show the mesh: (V, H, W, 3) uint8 and (V,) float32."""
         flags = self._pyrender.RenderFlags
-        corners, normals = _drawable(vertices, faces)
+        corners, normals = drawable(vertices, faces)
         if self.settings.shading == "lit":
             node, flag = self._lit_node(corners, normals), flags.NONE
         else:
@@ -91,7 +91,7 @@ class MeshRenderer:
         The segmentation pass is the one that pyrender draws without multisampling, hence at pixel centres; it culls
         back faces, hence both windings.
         """
-        corners, _ = _drawable(vertices, faces)
+        corners, _ = drawable(vertices, faces)
         node = self._node(shading.both_sides(corners))
         shots = self._draw(node, self._pyrender.RenderFlags.SEG, {node: 255})
         depths = np.stack([depth for _, depth in shots])
@@ -155,7 +155,7 @@ def build(settings: Settings) -> MeshRenderer:
     return MeshRenderer(settings)
 
 
-def _drawable(vertices: Array, faces: Array) -> tuple[Array, Array]:
+def drawable(vertices: Array, faces: Array) -> tuple[Array, Array]:
     """Corners and normals of a mesh that can be drawn; OpenGL itself would leave out what is wrong in silence."""
     if len(faces) == 0 or len(vertices) == 0:
         raise UnusableShapeError("nothing to render: the mesh has no faces")

@@ -1,0 +1,53 @@
+"""Meshes that are photographed in tests, (vertices, faces), within the unit sphere."""
+
+import numpy as np
+
+
+def sphere(subdivisions=5):
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=subdivisions)
+    return np.asarray(ball.vertices, dtype=np.float64), np.asarray(ball.faces)
+
+
+def torus():
+    import trimesh
+
+    ring = trimesh.creation.torus(0.7, 0.29, major_sections=64, minor_sections=32)
+    return np.asarray(ring.vertices, dtype=np.float64), np.asarray(ring.faces)
+
+
+def chair():
+    """A seat, a back and four thin legs: nothing is symmetric about the up axis."""
+    parts = [((0, 0, 0), (0.5, 0.5, 0.06)), ((0, 0.22, 0.3), (0.5, 0.06, 0.6))]
+    parts += [((x, y, -0.3), (0.05, 0.05, 0.6)) for x in (-0.2, 0.2) for y in (-0.2, 0.2)]
+    return _boxes(parts)
+
+
+def soup(count=150):
+    """Loose triangles of either winding."""
+    rng = np.random.default_rng(7)
+    corners = rng.uniform(-0.5, 0.5, (count, 1, 3)) + rng.uniform(-0.2, 0.2, (count, 3, 3))
+    return corners.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3)
+
+
+def speck():
+    """A triangle too small for any pixel."""
+    return 1e-4 * np.eye(3), np.array([[0, 1, 2]])
+
+
+def turned(vertices, angle):
+    """Turned about the up axis."""
+    c, s = np.cos(angle), np.sin(angle)
+    return vertices @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]).T
+
+
+def _boxes(parts):
+    import trimesh
+
+    vertices, faces = [], []
+    for centre, extents in parts:
+        box = trimesh.creation.box(extents)
+        faces.append(np.asarray(box.faces) + 8 * len(vertices))
+        vertices.append(np.asarray(box.vertices) + np.asarray(centre))
+    return np.concatenate(vertices), np.concatenate(faces)
