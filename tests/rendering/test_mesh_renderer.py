@@ -5,7 +5,6 @@ import types
 
 import numpy as np
 import pytest
-from rendering import subjects
 
 from pointlift.contracts.blocks import Cameras
 from pointlift.contracts.errors import MachineError, UnusableShapeError
@@ -16,6 +15,7 @@ from pointlift.geometry.visibility import depth_by_rays, visible_by_rays, visibl
 from pointlift.rendering import context, mesh
 from pointlift.rendering.mesh import Settings
 from pointlift.rendering.quality import check_views
+from rendering import subjects
 
 NAMES = ("sphere", "torus", "chair", "soup")
 RING = Cameras()

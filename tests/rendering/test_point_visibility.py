@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from rendering import subjects
 
 from pointlift.contracts.blocks import Cameras, Visibility
 from pointlift.contracts.errors import ArtifactError
@@ -14,6 +13,7 @@ from pointlift.geometry.sampling import sample_surface
 from pointlift.geometry.visibility import visible_by_rays
 from pointlift.rendering.mesh import Settings
 from pointlift.rendering.point_visibility import see_shapes
+from rendering import subjects
 
 RIG = Settings(kind="mesh", cameras=Cameras(num_views=3))
 NUM_POINTS = 101  # not a multiple of 8
