@@ -1,0 +1,30 @@
+"""Embed every rendered view of a shard with a frozen teacher."""
+
+from pathlib import Path
+from typing import Any
+
+from pointlift import rooms
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.settings import parse
+from pointlift.contracts.stages import read_stage, write_stage
+
+
+def main(arguments: Any) -> None:
+    from pointlift.teachers.extraction import extract
+    from pointlift.teachers.teacher import prepare_torch
+
+    block = arguments.settings["block"]
+    device = prepare_torch(arguments.threads, arguments.device)
+    member = rooms.load("teachers", block["kind"])
+    settings = parse(member.Settings, block, "teacher")
+    teacher = member.build(settings, arguments.weights).to(device)
+    views = read_stage(arguments.views, "views")
+    arrays = {"embedding": extract(teacher, views, settings.batch_size), "valid": views["valid"]}
+    facts = {"nonnegative": teacher.nonnegative, "width": teacher.width, "teacher": block["kind"]}
+    write_stage(arguments.output, "features", views.ids, arrays, quarantine={}, **facts)
+
+
+if __name__ == "__main__":
+    parser = Parser(__doc__).add_paths("views", "output").add_compute()
+    parser.add_argument("--weights", type=Path, default=None, help="what train_teacher made, or the local weights file")
+    run(main, parser.parse_args())

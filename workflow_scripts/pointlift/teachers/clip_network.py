@@ -1,0 +1,126 @@
+"""Making open_clip networks, with one clear line for each way in which that can fail."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import open_clip
+from torch import Tensor
+
+from pointlift.contracts.errors import ArtifactError, ConfigError, MachineError
+from pointlift.contracts.hashing import digest
+from pointlift.teachers.random_network import seeded
+from pointlift.teachers.weight_files import UNREADABLE, first_line
+
+HUB_PREFIX = "hf-hub:"
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+Tokenizer = Callable[[list[str]], Tensor]
+#: open_clip's CLIP or CustomTextCLIP: encode_image, encode_text, logit_scale, and the image tower ``visual``.
+ImageTextNetwork: TypeAlias = Any
+
+
+def architecture_name(model: str | dict[str, Any]) -> str:
+    """The name open_clip knows an architecture by; an inline config is made known to it first.
+
+    Raises ``ConfigError`` for a name open_clip does not have, with the nearest ones.
+    """
+    if isinstance(model, dict):
+        return _register(model)
+    if model.startswith(HUB_PREFIX) or model in open_clip.list_models():
+        return model
+    near = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
+    raise ConfigError(
+        f"teacher clip: open_clip {open_clip.__version__} has no architecture {model!r}; "
+        f"near: {', '.join(near) or 'none'}; all: python -c 'import open_clip; print(open_clip.list_models())'"
+    )
+
+
+def untrained(model: str | dict[str, Any], seed: int, precision: str = "float32") -> ImageTextNetwork:
+    """A network of this architecture with random weights that depend on ``seed`` alone."""
+    name = architecture_name(model)
+    with seeded("clip", seed):
+        return _create(name, None, precision, load_weights=False, pretrained_text=False)
+
+
+def from_tag(model: str | dict[str, Any], tag: str | None, precision: str) -> ImageTextNetwork:
+    """A network with published weights: an architecture and one of its tags, or an ``hf-hub:`` name (tag None).
+
+    Raises ``ConfigError`` for a tag this architecture does not have, ``MachineError`` when weights cannot be fetched.
+    """
+    name = architecture_name(model)
+    known = open_clip.list_pretrained_tags_by_model(name)
+    if tag is not None and not open_clip.is_pretrained_cfg(name, tag):
+        raise ConfigError(f"teacher clip: {name} has no pretrained tag {tag!r}; its tags: {', '.join(known) or 'none'}")
+    quick_gelu = bool((open_clip.get_pretrained_cfg(name, tag) or {}).get("quick_gelu")) if tag else False
+    try:
+        return _create(name, tag, precision, require_pretrained=True, force_quick_gelu=quick_gelu)
+    except UNREADABLE as error:
+        raise MachineError(
+            f"teacher clip: the weights {tag or ''} of {name} could not be fetched or read ({first_line(error)}); "
+            "connect once, or give a local weights_file"
+        ) from None
+
+
+def from_file(model: str | dict[str, Any], weights: Path, precision: str) -> ImageTextNetwork:
+    """A network with the weights of a local open_clip checkpoint, read by open_clip's own loader, without pickle.
+
+    Raises ``ArtifactError`` for a file that is missing, damaged, or of another architecture.
+    """
+    name = architecture_name(model)
+    if not weights.is_file():
+        raise ArtifactError(f"{weights}: no such weights file; put it there, or change weights_file and paths.archives")
+    network = _create(name, None, precision, load_weights=False, pretrained_text=False)
+    try:
+        open_clip.load_checkpoint(network, str(weights), strict=True, weights_only=True)
+    except UNREADABLE as error:
+        text = first_line(error)
+        if "size mismatch" in text or "key(s) in state_dict" in text:
+            raise ArtifactError(
+                f"{weights}: holds another architecture than {name} ({text}); set model to the one it was made with"
+            ) from None
+        raise ArtifactError(f"{weights}: not a readable open_clip checkpoint ({text}); fetch it again") from None
+    return network
+
+
+def tokenizer(model: str | dict[str, Any]) -> Tokenizer:
+    """open_clip's tokenizer for this architecture: texts to int64 (K, context length)."""
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore", ResourceWarning)  # open_clip leaves its vocabulary file open
+        return open_clip.get_tokenizer(architecture_name(model))
+
+
+def _register(config: dict[str, Any]) -> str:
+    name = f"inline-{digest(config)}"
+    if name not in open_clip.list_models():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.json"
+            path.write_text(json.dumps(config), encoding="utf-8")
+            open_clip.add_model_config(path)
+    return name
+
+
+def _create(name: str, tag: str | None, precision: str, **options: Any) -> ImageTextNetwork:
+    try:
+        with _quiet():
+            return open_clip.create_model(name, tag, precision=_PRECISIONS[precision], weights_only=True, **options)
+    except (TypeError, AssertionError, ZeroDivisionError) as error:
+        raise ConfigError(f"teacher clip: open_clip cannot build model {name}: {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip tells every step to the root logger; inside, that is dropped."""
+    root = logging.getLogger()
+    disabled, root.disabled = root.disabled, True
+    try:
+        yield
+    finally:
+        root.disabled = disabled

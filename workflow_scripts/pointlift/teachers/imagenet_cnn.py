@@ -1,0 +1,145 @@
+"""Teacher ``imagenet_cnn``: an ImageNet classifier of torchvision without its classifier.
+
+The embedding is the mean over the last feature map, the tokens are its cells. Weights: torchvision's own (fetched
+once), a local file with torchvision's key names, or random ones for the random-teacher arm.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchvision
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from pointlift.contracts.blocks import TeacherSettings
+from pointlift.contracts.errors import ConfigError, MachineError
+from pointlift.teachers.preprocessing import Preprocessing
+from pointlift.teachers.random_network import seeded, settle_batch_norm
+from pointlift.teachers.teacher import Teacher, TeacherOutput
+from pointlift.teachers.weight_files import load_strictly
+
+_log = logging.getLogger(__name__)
+
+#: Whether the trunk's last operation leaves nothing below 0 (ReLU, ReLU6; pooling keeps it so), by family.
+_NONNEGATIVE = {
+    "squeezenet": True,
+    "mobilenet_v2": True,
+    "mobilenet_v3": False,
+    "resnet": True,
+    "vgg": True,
+    "alexnet": True,
+    "efficientnet": False,
+    "convnext": False,
+}
+
+
+class Settings(TeacherSettings):
+    """An ImageNet classifier and the pixels it expects."""
+
+    architecture: Literal[
+        "alexnet",
+        "squeezenet1_0",
+        "squeezenet1_1",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "vgg11",
+        "vgg11_bn",
+        "vgg16",
+        "vgg16_bn",
+        "efficientnet_b0",
+        "convnext_tiny",
+    ] = "resnet50"
+    initialisation: Literal["pretrained", "random"] = "pretrained"
+    """pretrained: ``weights_file`` where given, else torchvision's default weights. random: the random-teacher arm."""
+    random_seed: int = Field(default=0, ge=0)
+    input_size: int = Field(default=224, ge=32, le=1024)
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    pixel_scale: float = Field(default=1.0 / 255.0, gt=0.0)
+    """Pixels 0..255 are multiplied by it, then ``mean`` is subtracted, then it is divided by ``std``."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Per channel, in ``channel_order``, on pixels that are already scaled."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Literal["bicubic", "bilinear"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Settings:
+        if self.training is not None:
+            raise ValueError("training is not offered by this kind; use kind clip")
+        if self.initialisation == "random" and self.weights_file is not None:
+            raise ValueError("initialisation random has no weights_file")
+        if min(self.std) <= 0.0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+class ImagenetTeacher(Teacher):
+    """The trunk of a classifier, frozen; its embedding is a mean over the last feature map."""
+
+    def __init__(self, settings: Settings, network: nn.Module) -> None:
+        super().__init__(
+            Preprocessing(
+                settings.input_size,
+                settings.mean,
+                settings.std,
+                pixel_scale=settings.pixel_scale,
+                channel_order=settings.channel_order,
+                interpolation=settings.interpolation,
+            )
+        )
+        self.trunk = _trunk(network)
+        self.nonnegative = next(v for k, v in _NONNEGATIVE.items() if settings.architecture.startswith(k))
+        self.freeze()
+        blank = torch.zeros(1, settings.input_size, settings.input_size, 3, dtype=torch.uint8)
+        self.width = int(self.encode(blank).embedding.shape[1])
+
+    def _encode(self, pixels_B3HW: Tensor, tokens: bool) -> TeacherOutput:
+        map_BDhw = self.trunk(pixels_B3HW)
+        cells_BPD = map_BDhw.flatten(2).transpose(1, 2)
+        return TeacherOutput(map_BDhw.mean(dim=(2, 3)), cells_BPD.contiguous() if tokens else None)
+
+
+def build(settings: Settings, weights: Path | None) -> ImagenetTeacher:
+    """Make the frozen teacher. ``weights``: the resolved ``weights_file``, None where the block has none.
+
+    Raises ``ConfigError`` when the two disagree, ``ArtifactError`` for a file that does not hold exactly this network,
+    ``MachineError`` when torchvision's weights cannot be fetched.
+    """
+    if (settings.weights_file is None) != (weights is None):
+        raise ConfigError(
+            f"teacher imagenet_cnn: weights_file is {settings.weights_file!r}, but the file handed over is {weights}"
+        )
+    if weights is None and settings.initialisation == "pretrained":
+        return ImagenetTeacher(settings, _download(settings.architecture))
+    with seeded("imagenet_cnn", settings.architecture, settings.random_seed):
+        network = torchvision.models.get_model(settings.architecture, weights=None)
+        if weights is None:
+            settle_batch_norm(network, _trunk(network), settings.input_size)
+    if weights is not None:
+        load_strictly(network, weights)
+    return ImagenetTeacher(settings, network)
+
+
+def _trunk(network: nn.Module) -> nn.Module:
+    """All up to the last feature map: ``features`` where there is such a part, else all but pooling and classifier."""
+    features = getattr(network, "features", None)
+    return features if isinstance(features, nn.Module) else nn.Sequential(*list(network.children())[:-2])
+
+
+def _download(architecture: str) -> nn.Module:
+    try:
+        return torchvision.models.get_model(architecture, weights="DEFAULT")
+    except (OSError, RuntimeError) as error:
+        raise MachineError(
+            f"teacher imagenet_cnn: torchvision's weights of {architecture} could not be fetched ({error}); "
+            "connect once, or give a local weights_file"
+        ) from None
