@@ -50,7 +50,7 @@ class Dataset(Protocol):
     """Axis that points up in the source files, None where poses are arbitrary. What ``load`` gives is z up."""
 
     def entry(self, shape_id: str) -> Entry:
-        """Class, split and source of one shape. Raises ``UnusableShapeError`` when its file is not there."""
+        """Class, split and source of one shape; ``sha256`` is "" when its file cannot be read."""
 
     def load(self, shape_id: str) -> MeshArrays:
         """One cleaned mesh, z up, in the units of its source. Raises ``UnusableShapeError`` with the reason."""

@@ -16,14 +16,16 @@ Solid = tuple[Array, Array]
 Point = Sequence[float]
 
 
-def loft(rings: Array) -> Solid:
-    """A skin over closed rings (k, s, 3), capped at both ends; rings run counter-clockwise seen from the last one."""
+def loft(rings: Array, capped: bool = True) -> Solid:
+    """A skin over closed rings (k, s, 3), with or without caps; rings run counter-clockwise seen from the last one."""
     count, sides, _ = rings.shape
     index = np.arange(count * sides).reshape(count, sides)
     ahead = np.roll(index, -1, axis=1)
     lower, upper, lower_ahead, upper_ahead = index[:-1], index[1:], ahead[:-1], ahead[1:]
     skin = [np.stack(corner, axis=-1).reshape(-1, 3) for corner in (
         (lower, lower_ahead, upper_ahead), (lower, upper_ahead, upper))]  # fmt: skip
+    if not capped:
+        return rings.reshape(-1, 3), np.concatenate(skin)
     start, end = np.full(sides, count * sides), np.full(sides, count * sides + 1)
     caps = [np.stack([start, ahead[0], index[0]], axis=-1), np.stack([end, index[-1], ahead[-1]], axis=-1)]
     vertices = np.concatenate([rings.reshape(-1, 3), rings[[0, -1]].mean(axis=1)])
@@ -75,7 +77,7 @@ def tube(path: Array, radius: float, plane_normal: Point, sides: int = 6) -> Sol
     for centre, direction in zip(path, tangent, strict=True):
         along = np.cross(direction, across)
         rings.append(_circle(centre, across, along / np.linalg.norm(along), radius, sides))
-    return _outward(loft(np.stack(rings)))
+    return _outward(loft(np.stack(rings), capped=not np.allclose(path[0], path[-1])))
 
 
 def torus(radius: float, thickness: float, height: float, sides: int = 16) -> Solid:
@@ -86,9 +88,13 @@ def torus(radius: float, thickness: float, height: float, sides: int = 16) -> So
 
 
 def lathe(profile: Sequence[Point], sides: int = 16, roundness: float = 1.0, centre: Point = (0.0, 0.0)) -> Solid:
-    """A profile of (radius, height) points turned about z; going down again on the inside makes it hollow."""
+    """A profile of (radius, height) points turned about z.
+
+    Going down again on the inside makes it hollow; a profile that ends where it began is a ring.
+    """
     unit = outline(2.0, 2.0, roundness, sides)
-    return loft(np.stack([_flat(unit * max(radius, 1e-3), (*centre, height)) for radius, height in profile]))
+    rings = [_flat(unit * max(radius, 1e-3), (*centre, height)) for radius, height in profile]
+    return loft(np.stack(rings), capped=tuple(profile[0]) != tuple(profile[-1]))
 
 
 def sphere(radius: Point, centre: Point, rings: int = 6, sides: int = 10) -> Solid:

@@ -119,10 +119,8 @@ def _add_hollow(shape: Assembly, draw: Draw, skin: Profile) -> None:
     shape.add("body", lathe([*fine, *inside], sides=14, roundness=roundness))
     if draw.chance(0.3):
         radius, height = skin[-1]
-        shape.add(
-            "rim",
-            lathe([(radius, height - 0.02), (radius + 0.03, height), (radius, height + 0.02), (radius - wall, height)]),
-        )
+        lip = [(radius + 0.03, height), (radius, height + 0.02), (radius - wall, height), (radius, height - 0.02)]
+        shape.add("rim", lathe([*lip, lip[0]], sides=14, roundness=roundness))
 
 
 def _smooth(skin: Profile, steps: int = 6) -> Profile:

@@ -1,0 +1,34 @@
+"""List the shapes of a dataset with class, split, shard and checksum, and those that cannot be used with the reason."""
+
+from __future__ import annotations
+
+import argparse
+
+from pointlift import rooms
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.manifest import write_manifest, write_quarantine
+from pointlift.contracts.settings import parse
+from pointlift.contracts.stages import read_stage
+from pointlift.datasets.ingest import manifest_rows, quarantine_rows
+
+
+def main(arguments: argparse.Namespace) -> None:
+    block = arguments.settings["block"]
+    settings = parse(rooms.settings_class("datasets", block["kind"]), block, "block")
+    shards = [(path.stem, read_stage(path, "meshes")) for path in arguments.meshes]
+    unusable = quarantine_rows(shards)
+    write_quarantine(arguments.quarantine, unusable)
+    rows = manifest_rows(shards)
+    if len(unusable) > settings.max_quarantined * len(rows):
+        first = "; ".join(f"{shape_id}: {reason}" for shape_id, _, reason in unusable[:3])
+        raise ArtifactError(
+            f"dataset {arguments.output.stem}: {len(unusable)} of {len(rows)} shapes cannot be used, more than its "
+            f"max_quarantined of {settings.max_quarantined:g} allows (first: {first}). "
+            f"All reasons: {arguments.quarantine}. Mend the files, or raise max_quarantined in config.yaml"
+        )
+    write_manifest(arguments.output, rows)
+
+
+if __name__ == "__main__":
+    run(main, Parser(__doc__).add_paths("meshes", "output", "quarantine", many=("meshes",)).parse_args())
