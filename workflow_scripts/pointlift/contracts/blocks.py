@@ -26,7 +26,7 @@ class DatasetSettings(Settings):
     """What every dataset block says."""
 
     kind: str
-    protocol: str = Field(pattern=r"^[a-z0-9]+([/_.-][a-z0-9]+)*$")
+    protocol: str = Field(default="unnamed", pattern=r"^[a-z0-9]+([/_.-][a-z0-9]+)*$")
     """Names the base and split of every number made on it, e.g. ``lpsb/12-8``."""
     folder: str | None = None
     """Where its raw files lie, below ``paths.data``. None: it needs no files."""
@@ -120,7 +120,6 @@ class TaskSettings(Settings):
 
 Arm = Literal[
     "scratch",
-    "scratch_matched",
     "control",
     "mcd",
     "all_visible",
@@ -138,7 +137,6 @@ class RunSettings(Settings):
     """
 
     student: str
-    init: str = "scratch"
     method: str | None = None
     arm: Arm = "scratch"
     form: Literal["transfer", "joint"] = "transfer"
@@ -152,15 +150,15 @@ class RunSettings(Settings):
         needed = {"transfer": ("teacher", "rig", "dataset", "recipe"), "joint": ("teacher", "rig")}[self.form]
         given = [key for key in ("teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
         if self.method is None:
-            if given or self.form == "joint" or self.arm not in ("scratch", "scratch_matched"):
+            if given or self.form == "joint" or self.arm != "scratch":
                 raise ValueError(
-                    "a run without a method is arm scratch or scratch_matched, form transfer, "
+                    "a run without a method is arm scratch, form transfer, "
                     "without teacher, rig, dataset and recipe"
                 )
         elif sorted(given) != sorted(needed):
             raise ValueError(f"a {self.form} run with a method needs {', '.join(needed)}, and no other of the four")
-        elif self.arm in ("scratch", "scratch_matched"):
-            raise ValueError(f"arm {self.arm} has no method")
+        elif self.arm == "scratch":
+            raise ValueError("arm scratch has no method")
         elif self.arm == "control" and self.form != "joint":
             raise ValueError("arm control (distillation weight 0) is for form joint; use arm scratch for transfer")
         return self

@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine: `make benchmark` and `make test`. Both set up what they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+SUITE ?= mini
+CORES ?= all
+# Folder of local archives and weights, for suites that read real data (SUITE=princeton).
+DATA ?=
+
+BIN := .venv/bin
+PYTHON_FILES := workflow_scripts tests benchmarks
+export PYTHONHASHSEED := 0
+
+.PHONY: help setup benchmark test lint format lock clean
+
+help:
+	@echo "make benchmark [SUITE=mini|nano|princeton] [DATA=folder]   run a suite and show its table"
+	@echo "make test                                                 run the tests"
+	@echo "make setup | lint | format | lock | clean"
+
+# A marker inside the environment, newer than the lock file: set up once, again when the lock changes.
+.venv/.ready: requirements.lock pyproject.toml
+	@envs/set_up "$(PYTHON)" .venv requirements.lock
+	@touch $@
+
+setup: .venv/.ready
+	@PYTHONPATH=workflow_scripts $(BIN)/python -m pointlift.rendering.preflight --install
+
+benchmark: setup
+	@$(BIN)/python workflow_scripts/run_benchmark.py --suite "$(SUITE)" --cores "$(CORES)" --data "$(DATA)"
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	$(BIN)/codespell --skip=.venv,results,data,requirements.lock,.git
+	$(BIN)/snakemake --lint --config suite=nano
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
+	$(BIN)/ruff format $(PYTHON_FILES)
+	$(BIN)/snakefmt Snakefile rules
+
+# The lock names packages, versions and hashes, never where they come from.
+lock:
+	uv pip compile pyproject.toml --extra develop --universal --python-version 3.11 --no-emit-index-url \
+	  --no-annotate --no-header --generate-hashes -o requirements.lock
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,100 @@
+"""pointlift: meshes -> views -> teacher embeddings -> distilled students -> downstream tasks -> one report.
+
+`snakemake --cores all` builds the suite that config.yaml names. The rules, read in order, tell the whole method.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# Jobs run with the Python that runs Snakemake, whether or not its environment is activated.
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+)
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+
+from pointlift.configuration import read_config
+from pointlift.contracts.errors import PointliftError
+from pointlift.graph import Graph
+from pointlift.jobs import Jobs
+
+
+configfile: "config.yaml"
+
+
+try:
+    GRAPH = Graph(read_config(config))
+    TARGETS = GRAPH.targets()
+except PointliftError as error:
+    raise WorkflowError(str(error)) from None
+
+JOBS = Jobs(GRAPH)
+SUITE = GRAPH.config.suite
+SEEDS = GRAPH.config.chosen.seeds
+DEVICE = GRAPH.config.device
+GPUS = GRAPH.gpus_per_job()
+SCRIPTS = "workflow_scripts"
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9_-]+",
+    rig="[A-Za-z0-9_-]+",
+    teacher="[A-Za-z0-9_-]+",
+    run="[A-Za-z0-9_-]+",
+    task="[a-z_]+",
+    protocol="[^/]+",
+    shard="[0-9]{4}",
+    seed="[0-9]+",
+
+
+localrules:
+    all,
+    stage_shapes,
+    stage_views,
+    stage_teachers,
+    stage_students,
+    stage_tasks,
+
+
+include: "rules/shapes.smk"
+include: "rules/views.smk"
+include: "rules/teachers.smk"
+include: "rules/students.smk"
+include: "rules/tasks.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TARGETS.report,
+
+
+# The phases that dvc.yaml names: each is one target.
+
+
+rule stage_shapes:
+    input:
+        TARGETS.shapes,
+
+
+rule stage_views:
+    input:
+        TARGETS.views,
+
+
+rule stage_teachers:
+    input:
+        TARGETS.teachers,
+
+
+rule stage_students:
+    input:
+        TARGETS.students,
+
+
+rule stage_tasks:
+    input:
+        TARGETS.tasks,

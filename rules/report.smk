@@ -1,0 +1,72 @@
+# Report: one table of every number, one of runs beside their controls, what it cost, and a page to read.
+
+
+rule collect_metrics:
+    """Gather every metric of the suite, after checking that no shape stands where it must not."""
+    input:
+        metrics=TARGETS.tasks,
+        manifests=[GRAPH.manifest(dataset) for dataset in GRAPH.datasets_used],
+        quarantines=[
+            f"results/manifest/{dataset}.quarantine.csv"
+            for dataset in GRAPH.datasets_used
+        ],
+        views=TARGETS.views,
+    output:
+        summary=f"results/report/{SUITE}/summary.csv",
+        leaderboard=f"results/report/{SUITE}/leaderboard.csv",
+        cost=f"results/report/{SUITE}/cost.csv",
+        quarantine=f"results/report/{SUITE}/quarantine.csv",
+    log:
+        f"results/logs/collect_metrics/{SUITE}.log",
+    benchmark:
+        f"results/benchmarks/collect_metrics/{SUITE}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=JOBS.collect_metrics(),
+        code=JOBS.code("collect_metrics"),
+    message:
+        "Collecting the metrics of suite {SUITE}"
+    shell:
+        "python {SCRIPTS}/collect_metrics.py --settings {params.settings:q} --metrics {input.metrics:q}"
+        " --manifests {input.manifests:q} --quarantines {input.quarantines:q} --views {input.views:q}"
+        " --summary {output.summary:q} --leaderboard {output.leaderboard:q} --cost {output.cost:q}"
+        " --quarantine {output.quarantine:q} > {log:q} 2>&1"
+
+
+rule draw_report:
+    """Draw the page: the table with its spread, training curves, renders, quarantine, cost, provenance."""
+    input:
+        summary=f"results/report/{SUITE}/summary.csv",
+        leaderboard=f"results/report/{SUITE}/leaderboard.csv",
+        cost=f"results/report/{SUITE}/cost.csv",
+        quarantine=f"results/report/{SUITE}/quarantine.csv",
+        histories=GRAPH.histories(),
+        views=TARGETS.views,
+        manifests=[GRAPH.manifest(dataset) for dataset in GRAPH.datasets_used],
+    output:
+        page=f"results/report/{SUITE}/report.html",
+    log:
+        f"results/logs/draw_report/{SUITE}.log",
+    benchmark:
+        f"results/benchmarks/draw_report/{SUITE}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=JOBS.draw_report(),
+        code=JOBS.code("draw_report", files=["reporting/templates/report.html.j2"]),
+    message:
+        "Drawing the report of suite {SUITE}"
+    shell:
+        "python {SCRIPTS}/draw_report.py --settings {params.settings:q} --summary {input.summary:q}"
+        " --leaderboard {input.leaderboard:q} --cost {input.cost:q} --quarantine {input.quarantine:q}"
+        " --history {input.histories:q} --views {input.views:q} --manifests {input.manifests:q}"
+        " --output {output.page:q} > {log:q} 2>&1"

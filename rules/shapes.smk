@@ -1,0 +1,139 @@
+# Shapes: raw files -> normalised meshes, a manifest, and points on their surfaces.
+
+
+rule download_data:
+    """Verify and unpack a local archive; the index says what came out."""
+    input:
+        archive=lambda wildcards: GRAPH.archive(wildcards.folder),
+    output:
+        index=f"{GRAPH.config.paths.data}/{{folder}}/index.json",
+    log:
+        "results/logs/download_data/{folder}.log",
+    benchmark:
+        "results/benchmarks/download_data/{folder}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: JOBS.download_data(wildcards.folder),
+        code=lambda wildcards: JOBS.code("download_data"),
+        folder=f"{GRAPH.config.paths.data}/{{folder}}",
+    message:
+        "Unpacking {input.archive}"
+    shell:
+        "python {SCRIPTS}/download_data.py --settings {params.settings:q} --archive {input.archive:q}"
+        " --folder {params.folder:q} --output {output.index:q} > {log:q} 2>&1"
+
+
+rule prepare_meshes:
+    """Load, clean and normalise the meshes of one shard; what cannot be used is marked, with its reason."""
+    input:
+        index=lambda wildcards: GRAPH.raw_index(wildcards.dataset),
+    output:
+        meshes="results/meshes/{dataset}/{shard}.safetensors",
+    log:
+        "results/logs/prepare_meshes/{dataset}.{shard}.log",
+    benchmark:
+        "results/benchmarks/prepare_meshes/{dataset}.{shard}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: JOBS.prepare_meshes(
+            wildcards.dataset, wildcards.shard
+        ),
+        code=lambda wildcards: JOBS.code(
+            "prepare_meshes", ("datasets", wildcards.dataset)
+        ),
+        folder=lambda wildcards: JOBS.arguments(folder=GRAPH.folders(wildcards.dataset)),
+    message:
+        "Preparing meshes: {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/prepare_meshes.py --settings {params.settings:q} {params.folder:q}"
+        " --output {output.meshes:q} > {log:q} 2>&1"
+
+
+rule build_manifest:
+    """List every shape with its class and split, and every shape that cannot be used with its reason."""
+    input:
+        meshes=lambda wildcards: GRAPH.shard_files("meshes", wildcards.dataset),
+    output:
+        manifest="results/manifest/{dataset}.csv",
+        quarantine="results/manifest/{dataset}.quarantine.csv",
+    log:
+        "results/logs/build_manifest/{dataset}.log",
+    benchmark:
+        "results/benchmarks/build_manifest/{dataset}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: JOBS.build_manifest(wildcards.dataset),
+        code=lambda wildcards: JOBS.code("build_manifest"),
+    message:
+        "Building the manifest of {wildcards.dataset}"
+    shell:
+        "python {SCRIPTS}/build_manifest.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        " --output {output.manifest:q} --quarantine {output.quarantine:q} > {log:q} 2>&1"
+
+
+rule sample_points:
+    """Sample points with normals and part labels on the meshes of one shard."""
+    input:
+        meshes="results/meshes/{dataset}/{shard}.safetensors",
+    output:
+        points="results/points/{dataset}/{shard}.safetensors",
+    log:
+        "results/logs/sample_points/{dataset}.{shard}.log",
+    benchmark:
+        "results/benchmarks/sample_points/{dataset}.{shard}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: JOBS.sample_points(wildcards.dataset),
+        code=lambda wildcards: JOBS.code("sample_points"),
+    message:
+        "Sampling points: {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/sample_points.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        " --output {output.points:q} > {log:q} 2>&1"
+
+
+rule find_duplicates:
+    """List the shapes of one dataset that are near-duplicates of another's, whatever their pose and scale."""
+    input:
+        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
+        others=lambda wildcards: GRAPH.shard_files("points", wildcards.other),
+    output:
+        duplicates="results/manifest/{dataset}.duplicates.{other}.csv",
+    log:
+        "results/logs/find_duplicates/{dataset}.{other}.log",
+    benchmark:
+        "results/benchmarks/find_duplicates/{dataset}.{other}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings="{}",
+        code=lambda wildcards: JOBS.code("find_duplicates"),
+    message:
+        "Looking for shapes of {wildcards.other} in {wildcards.dataset}"
+    shell:
+        "python {SCRIPTS}/find_duplicates.py --settings {params.settings:q} --points {input.points:q}"
+        " --others {input.others:q} --output {output.duplicates:q} > {log:q} 2>&1"

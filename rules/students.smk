@@ -1,0 +1,79 @@
+# Students: point encoders, distilled from cached teacher embeddings; then every shape embedded once.
+
+
+rule train_student:
+    """Distil a student (or, for a run without distillation, initialise it). The saved student is the deployed one."""
+    input:
+        points=lambda wildcards: GRAPH.distillation_files(wildcards.run, "points"),
+        visibility=lambda wildcards: GRAPH.distillation_files(
+            wildcards.run, "visibility"
+        ),
+        features=lambda wildcards: GRAPH.distillation_files(wildcards.run, "features"),
+        manifest=lambda wildcards: GRAPH.distillation_manifests(wildcards.run),
+        exclude=lambda wildcards: GRAPH.duplicates(wildcards.run),
+    output:
+        weights="results/students/{run}/seed{seed}/weights.safetensors",
+        settings="results/students/{run}/seed{seed}/settings.json",
+        history="results/students/{run}/seed{seed}/history.jsonl",
+    log:
+        "results/logs/train_student/{run}.seed{seed}.log",
+    benchmark:
+        "results/benchmarks/train_student/{run}.seed{seed}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: JOBS.train_student(
+            wildcards.run, int(wildcards.seed)
+        ),
+        code=lambda wildcards: JOBS.run_code("train_student", wildcards.run),
+        inputs=lambda wildcards, input: JOBS.arguments(
+            points=input.points,
+            visibility=input.visibility,
+            features=input.features,
+            manifest=input.manifest,
+            exclude=input.exclude,
+        ),
+    message:
+        "Training student: run {wildcards.run}, seed {wildcards.seed}"
+    shell:
+        "python {SCRIPTS}/train_student.py --settings {params.settings:q} {params.inputs:q}"
+        " --threads {threads} --device {DEVICE} --output {output.weights:q} > {log:q} 2>&1"
+
+
+rule embed_shapes:
+    """Embed every shape of a dataset with a run's students, all seeds in one job."""
+    input:
+        weights=[
+            f"results/students/{{run}}/seed{seed}/weights.safetensors"
+            for seed in SEEDS
+        ],
+        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
+    output:
+        embeddings=[
+            f"results/embeddings/{{run}}/{{dataset}}/seed{seed}.safetensors"
+            for seed in SEEDS
+        ],
+    log:
+        "results/logs/embed_shapes/{run}.{dataset}.log",
+    benchmark:
+        "results/benchmarks/embed_shapes/{run}.{dataset}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: JOBS.embed_shapes(wildcards.run),
+        code=lambda wildcards: JOBS.run_code("embed_shapes", wildcards.run),
+    message:
+        "Embedding {wildcards.dataset} with run {wildcards.run}"
+    shell:
+        "python {SCRIPTS}/embed_shapes.py --settings {params.settings:q} --weights {input.weights:q}"
+        " --points {input.points:q} --threads {threads} --device {DEVICE} --output {output.embeddings:q} > {log:q} 2>&1"

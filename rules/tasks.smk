@@ -1,0 +1,87 @@
+# Tasks: finetune where the task trains, then judge. Test splits are opened here and nowhere else.
+
+
+rule finetune_student:
+    """Train student and head on the task's train split; a joint run adds its distillation loss."""
+    input:
+        manifest="results/manifest/{dataset}.csv",
+        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
+        visibility=lambda wildcards: GRAPH.joint_files(
+            wildcards.run, wildcards.dataset, "visibility"
+        ),
+        features=lambda wildcards: GRAPH.joint_files(
+            wildcards.run, wildcards.dataset, "features"
+        ),
+        weights="results/students/{run}/seed{seed}/weights.safetensors",
+    output:
+        predictions="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/predictions.safetensors",
+        weights="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/weights.safetensors",
+        history="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/history.jsonl",
+    log:
+        "results/logs/finetune_student/{run}.{task}.{dataset}.{protocol}.seed{seed}.log",
+    benchmark:
+        "results/benchmarks/finetune_student/{run}.{task}.{dataset}.{protocol}.seed{seed}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: JOBS.finetune_student(
+            wildcards.run, wildcards.task, wildcards.dataset, int(wildcards.seed)
+        ),
+        code=lambda wildcards: JOBS.task_code(
+            "finetune_student", wildcards.task, wildcards.dataset, wildcards.run
+        ),
+        inputs=lambda wildcards, input: JOBS.arguments(
+            points=input.points, visibility=input.visibility, features=input.features
+        ),
+    message:
+        "Finetuning run {wildcards.run} for {wildcards.task} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python {SCRIPTS}/finetune_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " {params.inputs:q} --weights {input.weights:q} --threads {threads} --device {DEVICE}"
+        " --output {output.predictions:q} > {log:q} 2>&1"
+
+
+rule evaluate_task:
+    """Turn predictions or frozen embeddings into metrics, all seeds of a run in one job."""
+    input:
+        manifest="results/manifest/{dataset}.csv",
+        answers=lambda wildcards: GRAPH.answers(
+            wildcards.run, wildcards.task, wildcards.dataset
+        ),
+    output:
+        metrics=[
+            f"results/metrics/{{run}}/{{task}}/{{dataset}}/{{protocol}}/seed{seed}.json"
+            for seed in SEEDS
+        ],
+    log:
+        "results/logs/evaluate_task/{run}.{task}.{dataset}.{protocol}.log",
+    benchmark:
+        "results/benchmarks/evaluate_task/{run}.{task}.{dataset}.{protocol}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: JOBS.evaluate_task(
+            wildcards.run, wildcards.task, wildcards.dataset
+        ),
+        code=lambda wildcards: JOBS.task_code(
+            "evaluate_task", wildcards.task, wildcards.dataset
+        ),
+        answers=lambda wildcards: (
+            "predictions"
+            if GRAPH.finetunes(wildcards.task, wildcards.dataset)
+            else "embeddings"
+        ),
+    message:
+        "Evaluating run {wildcards.run}: {wildcards.task} on {wildcards.dataset}"
+    shell:
+        "python {SCRIPTS}/evaluate_task.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --{params.answers} {input.answers:q} --output {output.metrics:q} > {log:q} 2>&1"

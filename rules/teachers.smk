@@ -1,0 +1,66 @@
+# Teachers: image models, trained in the graph where the suite says so, run once over every view.
+
+
+rule train_teacher:
+    """Train an image model on the views of its own shapes, which stand in nothing else."""
+    input:
+        manifest=lambda wildcards: GRAPH.manifest(
+            GRAPH.training_of(wildcards.teacher).dataset
+        ),
+        views=lambda wildcards: GRAPH.teacher_views(wildcards.teacher),
+    output:
+        weights="results/teachers/{teacher}/weights.safetensors",
+        history="results/teachers/{teacher}/history.jsonl",
+    log:
+        "results/logs/train_teacher/{teacher}.log",
+    benchmark:
+        "results/benchmarks/train_teacher/{teacher}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: JOBS.train_teacher(wildcards.teacher),
+        code=lambda wildcards: JOBS.code(
+            "train_teacher", ("teachers", wildcards.teacher)
+        ),
+    message:
+        "Training teacher {wildcards.teacher}"
+    shell:
+        "python {SCRIPTS}/train_teacher.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --views {input.views:q} --threads {threads} --device {DEVICE} --output {output.weights:q}"
+        " --history {output.history:q} > {log:q} 2>&1"
+
+
+rule extract_features:
+    """Run the frozen teacher over the views of one shard and keep its embeddings."""
+    input:
+        views="results/views/{dataset}/{rig}/{shard}.safetensors",
+        weights=lambda wildcards: GRAPH.teacher_weights(wildcards.teacher),
+    output:
+        features="results/features/{dataset}/{rig}/{teacher}/{shard}.safetensors",
+    log:
+        "results/logs/extract_features/{dataset}.{rig}.{teacher}.{shard}.log",
+    benchmark:
+        "results/benchmarks/extract_features/{dataset}.{rig}.{teacher}.{shard}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: JOBS.extract_features(wildcards.teacher),
+        code=lambda wildcards: JOBS.code(
+            "extract_features", ("teachers", wildcards.teacher)
+        ),
+        weights=lambda wildcards, input: JOBS.arguments(weights=input.weights),
+    message:
+        "Extracting {wildcards.teacher} features: {wildcards.dataset}, {wildcards.rig}, shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/extract_features.py --settings {params.settings:q} --views {input.views:q}"
+        " {params.weights:q} --threads {threads} --device {DEVICE} --output {output.features:q} > {log:q} 2>&1"

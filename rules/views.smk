@@ -1,0 +1,54 @@
+# Views: pictures of every mesh from a rig's cameras, and which points each camera sees.
+
+
+rule render_views:
+    """Render the meshes of one shard. Renders over EGL, in a process without torch."""
+    input:
+        meshes="results/meshes/{dataset}/{shard}.safetensors",
+    output:
+        views="results/views/{dataset}/{rig}/{shard}.safetensors",
+    log:
+        "results/logs/render_views/{dataset}.{rig}.{shard}.log",
+    benchmark:
+        "results/benchmarks/render_views/{dataset}.{rig}.{shard}.tsv"
+    conda:
+        "../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: JOBS.render_views(wildcards.rig),
+        code=lambda wildcards: JOBS.code("render_views", ("rigs", wildcards.rig)),
+    message:
+        "Rendering {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/render_views.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        " --output {output.views:q} > {log:q} 2>&1"
+
+
+rule compute_visibility:
+    """Say for every point which cameras of the rig see it."""
+    input:
+        meshes="results/meshes/{dataset}/{shard}.safetensors",
+        points="results/points/{dataset}/{shard}.safetensors",
+    output:
+        visibility="results/visibility/{dataset}/{rig}/{shard}.safetensors",
+    log:
+        "results/logs/compute_visibility/{dataset}.{rig}.{shard}.log",
+    benchmark:
+        "results/benchmarks/compute_visibility/{dataset}.{rig}.{shard}.tsv"
+    conda:
+        "../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: JOBS.compute_visibility(wildcards.rig),
+        code=lambda wildcards: JOBS.code("compute_visibility", ("rigs", wildcards.rig)),
+    message:
+        "Computing visibility: {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
+    shell:
+        "python {SCRIPTS}/compute_visibility.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        " --points {input.points:q} --output {output.visibility:q} > {log:q} 2>&1"

@@ -1,0 +1,93 @@
+"""config.yaml: the shipped one is whole, and every mistake is told before anything runs."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pointlift.configuration import read_config
+from pointlift.contracts.errors import ConfigError
+
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(CONFIG)
+
+
+@pytest.mark.parametrize("suite", sorted(CONFIG["suites"]))
+def test_every_shipped_suite_is_valid(values, suite):
+    values["suite"] = suite
+    config = read_config(values)
+    assert set(config.chosen.runs) <= set(config.runs)
+
+
+def test_mini_is_the_default():
+    assert CONFIG["suite"] == "mini"
+
+
+def test_many_mistakes_are_one_message(values):
+    values["suit"] = "mini"
+    values["suite"] = "maxi"
+    values["device"] = "tpu"
+    values["datasets"]["mini_shapes"]["kind"] = "shapenet"
+    values["rigs"]["ring6_64px"]["image_size"] = 4
+    values["students"]["pointnet"] = {"kind": "pointnet", "width": 3}
+    values["runs"]["mini_mcd"]["recipe"]["optimiser"] = "lion"
+    with pytest.raises(ConfigError) as caught:
+        read_config(values)
+    text = str(caught.value)
+    assert text.startswith("config.yaml: 7 mistakes\n")
+    for line in (
+        "suit: unknown key; allowed: suite, device, paths, datasets",
+        "suite: 'maxi' is not allowed: must be one of nano, mini, princeton",
+        "device: 'tpu' is not allowed: must be auto, cpu or cuda",
+        "datasets.mini_shapes.kind: 'shapenet' is not allowed: must be one of folder, princeton, procedural, psb",
+        "rigs.ring6_64px.image_size: 4 is not allowed: Input should be greater than or equal to 16",
+        "students.pointnet.width: unknown key; allowed: feature_transform, input_transform, kind, widths",
+        "runs.mini_mcd.recipe.optimiser: 'lion' is not allowed: Input should be 'sgd' or 'adamw'",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "key", "value", "message"),
+    [
+        ("runs", "mini_mcd", "teacher", "dino", "runs.mini_mcd.teacher: there is no block 'dino' in teachers; there are: nano"),
+        ("tasks", "mini_few_shot", "dataset", "none", "tasks.mini_few_shot.dataset: there is no block 'none' in datasets"),
+        ("suites", "mini", "runs", ["nothing"], "suites.mini.runs: there is no block 'nothing' in runs"),
+        ("datasets", "psb", "folder", None, "datasets.psb.folder: missing"),
+    ],
+)  # fmt: skip
+def test_names_must_exist(values, family, name, key, value, message):
+    values[family][name] = {**values[family][name], key: value}
+    with pytest.raises(ConfigError) as caught:
+        read_config(values)
+    assert message in str(caught.value)
+
+
+def test_a_transfer_run_may_not_distil_on_what_it_is_judged_by(values):
+    values["runs"]["mini_mcd"] = {**values["runs"]["mini_mcd"], "dataset": "mini_shapes"}
+    with pytest.raises(ConfigError, match="'mini_mcd' is a transfer run, and dataset 'mini_shapes' stands in two"):
+        read_config(values)
+
+
+def test_a_transfer_run_may_not_distil_on_what_its_teacher_saw(values):
+    values["runs"]["mini_mcd"] = {**values["runs"]["mini_mcd"], "dataset": "mini_teacher_shapes"}
+    with pytest.raises(ConfigError, match="'mini_teacher_shapes' stands in two of its phases"):
+        read_config(values)
+
+
+def test_two_tasks_may_not_share_a_row(values):
+    values["tasks"]["again"] = values["tasks"]["mini_few_shot"]
+    values["suites"]["mini"]["tasks"] = ["mini_few_shot", "again"]
+    with pytest.raises(ConfigError, match="two tasks of kind 'few_shot' on dataset 'mini_shapes' would share one row"):
+        read_config(values)
+
+
+def test_blocks_must_be_named_blocks(values):
+    values["runs"] = ["mini_mcd"]
+    with pytest.raises(ConfigError, match="runs: .* is not allowed: must be named blocks"):
+        read_config(values)

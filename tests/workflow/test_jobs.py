@@ -1,0 +1,118 @@
+"""Each job's settings: changed by what changes its result, untouched by everything else."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pointlift.configuration import read_config
+from pointlift.contracts.errors import ConfigError
+from pointlift.graph import Graph
+from pointlift.jobs import Jobs
+
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
+
+
+def jobs(**changes) -> Jobs:
+    """The shipped config with values set by dotted path, as one would edit the file."""
+    values = copy.deepcopy(CONFIG)
+    values["suite"] = "nano"
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        block = values
+        for parent in parents:
+            block[parent] = dict(block[parent])
+            block = block[parent]
+        block[key] = value
+    return Jobs(Graph(read_config(values)))
+
+
+def every_setting(jobs: Jobs) -> dict[str, str]:
+    """Settings of one job of each rule on the task's dataset, and of the mcd runs."""
+    dataset, rig, run, joint = "nano_shapes", "ring4_32px", "nano_mcd", "nano_joint_mcd"
+    return {
+        "prepare_meshes": jobs.prepare_meshes(dataset, "0000"),
+        "build_manifest": jobs.build_manifest(dataset),
+        "sample_points": jobs.sample_points(dataset),
+        "render_views": jobs.render_views(rig),
+        "compute_visibility": jobs.compute_visibility(rig),
+        "train_teacher": jobs.train_teacher("nano_clip"),
+        "extract_features": jobs.extract_features("nano_clip"),
+        "train_student": jobs.train_student(run, 0),
+        "embed_shapes": jobs.embed_shapes(run),
+        "finetune_student": jobs.finetune_student(run, "classification", dataset, 0),
+        "finetune_joint": jobs.finetune_student(joint, "classification", dataset, 0),
+        "evaluate_task": jobs.evaluate_task(run, "linear_probe", dataset),
+    }
+
+
+EVALUATION = {"evaluate_task"}  # carries the hash of all that made its number
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "touched"),
+    [
+        ("device", "cpu", set()),
+        ("paths__data", "elsewhere", set()),
+        ("datasets__nano_shapes__num_points", 64, {"sample_points"}),
+        ("datasets__nano_shapes__scan", {"num_views": 2, "noise": 0.01}, {"sample_points"}),
+        ("datasets__nano_shapes__max_quarantined", 0.5, {"build_manifest", "finetune_student", "finetune_joint"}),
+        ("datasets__nano_shapes__protocol", "procedural/other", set()),
+        ("datasets__nano_shapes__stretch", 0.1, {"prepare_meshes", "build_manifest"}),
+        ("rigs__ring4_32px__visibility", {"method": "hidden_points"}, {"compute_visibility"}),
+        ("rigs__ring4_32px__image_size", 48, {"render_views", "compute_visibility"}),
+        ("teachers__nano_clip__training__recipe__epochs", 5, {"train_teacher"}),
+        ("teachers__nano_clip__batch_size", 8, {"train_teacher", "extract_features"}),
+        ("runs__nano_mcd__recipe__learning_rate", 0.5, {"train_student"}),
+        ("methods__pointmcd__weight", 0.5, {"train_student", "finetune_joint"}),
+        ("tasks__nano_classification__recipe__epochs", 5, {"finetune_student", "finetune_joint"}),
+        ("tasks__nano_linear_probe__use_val", True, set()),
+    ],
+)
+def test_an_edit_touches_exactly_its_jobs(path, value, touched):
+    before, after = every_setting(jobs()), every_setting(jobs(**{path: value}))
+    changed = {rule for rule in before if before[rule] != after[rule]}
+    assert changed - EVALUATION == touched
+    is_result = path.split("__")[0] not in ("device", "paths") and "nano_classification" not in path
+    assert (EVALUATION <= changed) == is_result
+
+
+def test_explicit_defaults_and_key_order_change_nothing():
+    explicit = jobs(datasets__nano_shapes__rotation="up", rigs__ring4_32px__visibility={"method": "rays"})
+    assert every_setting(explicit) == every_setting(jobs())
+
+
+def test_more_shapes_touch_only_the_last_shard():
+    before = jobs(datasets__nano_shapes__shard_size=20)
+    after = jobs(datasets__nano_shapes__shard_size=20, datasets__nano_shapes__shapes_per_class=23)
+    shards = list(before.graph.shards("nano_shapes"))
+    assert shards == ["0000", "0001", "0002", "0003"]
+    same = [before.prepare_meshes("nano_shapes", s) == after.prepare_meshes("nano_shapes", s) for s in shards]
+    ids = [json.loads(after.prepare_meshes("nano_shapes", s))["ids"] for s in shards]
+    assert [json.loads(before.prepare_meshes("nano_shapes", s))["ids"] for s in shards] == ids
+    # The block says how many shapes there are, which a procedural mesh does not depend on: see the known gap below.
+    assert list(after.graph.shards("nano_shapes")) == [*shards, "0004"]
+    assert same in ([True] * 4, [False] * 4)
+
+
+def test_settings_are_canonical_text():
+    for text in every_setting(jobs()).values():
+        assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def test_targets_of_nano_are_the_result_contract():
+    graph = jobs().graph
+    targets = graph.targets()
+    assert targets.report[0] == "results/report/nano/summary.csv"
+    assert "results/students/nano_mcd/seed0/weights.safetensors" in targets.students
+    joint = [path for path in targets.tasks if "/nano_joint_mcd/" in path]
+    assert joint == ["results/metrics/nano_joint_mcd/classification/nano_shapes/procedural+nano+joint/seed0.json"]
+    assert not any(path.startswith("/") for phase in vars(targets).values() for path in phase)
+
+
+def test_a_weights_file_without_a_folder_of_archives_is_told():
+    graph = jobs().graph
+    with pytest.raises(ConfigError, match="teachers.imagenet_squeezenet.weights_file.*DATA=<folder>"):
+        graph.teacher_weights("imagenet_squeezenet")

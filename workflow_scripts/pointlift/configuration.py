@@ -1,0 +1,192 @@
+"""config.yaml, read once and strictly: every block typed, every name it mentions existing, every combination meant.
+
+All mistakes are told at once, each with its key path, the value and what is allowed, before any job starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pointlift import rooms
+from pointlift.contracts.blocks import (
+    DatasetSettings,
+    MethodSettings,
+    Paths,
+    RigSettings,
+    RunSettings,
+    StudentSettings,
+    SuiteSettings,
+    TaskSettings,
+    TeacherSettings,
+)
+from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.settings import Settings, mistakes, parse
+
+#: Family of blocks in config.yaml -> the room whose files are its kinds.
+FAMILY_ROOMS = {
+    "datasets": "datasets",
+    "rigs": "rendering",
+    "teachers": "teachers",
+    "students": "students",
+    "methods": "distillation",
+    "tasks": "tasks",
+}
+_PLAIN_FAMILIES: dict[str, type[Settings]] = {"runs": RunSettings, "suites": SuiteSettings}
+_TOP_LEVEL = ("suite", "device", "paths", *FAMILY_ROOMS, *_PLAIN_FAMILIES)
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, validated. Blocks by family and name."""
+
+    suite: str
+    device: Device
+    paths: Paths
+    datasets: Mapping[str, DatasetSettings]
+    rigs: Mapping[str, RigSettings]
+    teachers: Mapping[str, TeacherSettings]
+    students: Mapping[str, StudentSettings]
+    methods: Mapping[str, MethodSettings]
+    tasks: Mapping[str, TaskSettings]
+    runs: Mapping[str, RunSettings]
+    suites: Mapping[str, SuiteSettings]
+
+    @property
+    def chosen(self) -> SuiteSettings:
+        """The suite to build."""
+        return self.suites[self.suite]
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """Validate the content of config.yaml. Raises ``ConfigError`` with every mistake, one a line."""
+    found = _top_level_mistakes(values)
+    for family in FAMILY_ROOMS:
+        found += _family_mistakes(family, _blocks(values, family))
+    for family, settings_class in _PLAIN_FAMILIES.items():
+        for name, block in _blocks(values, family).items():
+            found += mistakes(settings_class, block, f"{family}.{name}")
+    found += mistakes(Paths, values.get("paths", {}), "paths")
+    _raise(found)
+    config = _build(values)
+    _raise(_reference_mistakes(config) + _combination_mistakes(config))
+    return config
+
+
+def _raise(found: list[str]) -> None:
+    if found:
+        heading = f"config.yaml: {len(found)} mistake{'s' if len(found) > 1 else ''}"
+        raise ConfigError("\n  ".join([heading, *found]))
+
+
+def _top_level_mistakes(values: Mapping[str, Any]) -> list[str]:
+    found = [f"{key}: unknown key; allowed: {', '.join(_TOP_LEVEL)}" for key in values if key not in _TOP_LEVEL]
+    for family in (*FAMILY_ROOMS, *_PLAIN_FAMILIES):
+        if not isinstance(values.get(family, {}), Mapping):
+            found.append(f"{family}: {values[family]!r} is not allowed: must be named blocks")
+    suites = list(_blocks(values, "suites"))
+    if values.get("suite") not in suites:
+        found.append(f"suite: {values.get('suite')!r} is not allowed: must be one of {', '.join(suites) or 'no suite'}")
+    if values.get("device", "auto") not in ("auto", "cpu", "cuda"):
+        found.append(f"device: {values['device']!r} is not allowed: must be auto, cpu or cuda")
+    return found
+
+
+def _blocks(values: Mapping[str, Any], family: str) -> Mapping[str, Any]:
+    blocks = values.get(family, {})
+    return blocks if isinstance(blocks, Mapping) else {}
+
+
+def _family_mistakes(family: str, blocks: Mapping[str, Any]) -> list[str]:
+    room, found = FAMILY_ROOMS[family], []
+    for name, block in blocks.items():
+        key = f"{family}.{name}"
+        kind = block.get("kind") if isinstance(block, Mapping) else None
+        if kind not in rooms.available(room):
+            found.append(f"{key}.kind: {kind!r} is not allowed: must be one of {', '.join(rooms.available(room))}")
+        else:
+            found += mistakes(rooms.settings_class(room, kind), block, key)
+    return found
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    families: dict[str, Any] = {}
+    for family, room in FAMILY_ROOMS.items():
+        families[family] = {
+            name: parse(rooms.settings_class(room, block["kind"]), block, f"{family}.{name}")
+            for name, block in _blocks(values, family).items()
+        }
+    for family, settings_class in _PLAIN_FAMILIES.items():
+        families[family] = {
+            name: parse(settings_class, block, f"{family}.{name}") for name, block in _blocks(values, family).items()
+        }
+    paths = parse(Paths, values.get("paths", {}), "paths")
+    return Config(suite=values["suite"], device=values.get("device", "auto"), paths=paths, **families)
+
+
+def _reference_mistakes(config: Config) -> list[str]:
+    """Every name a block mentions must be a block of its family."""
+    mentions: list[tuple[str, str | None, str]] = []
+    for name, run in config.runs.items():
+        for key in ("student", "method", "teacher", "rig", "dataset"):
+            mentions.append((f"runs.{name}.{key}", getattr(run, key), f"{key}s"))
+    for name, task in config.tasks.items():
+        mentions.append((f"tasks.{name}.dataset", task.dataset, "datasets"))
+    for name, teacher in config.teachers.items():
+        if teacher.training is not None:
+            mentions.append((f"teachers.{name}.training.dataset", teacher.training.dataset, "datasets"))
+            mentions.append((f"teachers.{name}.training.rig", teacher.training.rig, "rigs"))
+    for name, dataset in config.datasets.items():
+        mentions += [(f"datasets.{name}.exclude_duplicates_of", o, "datasets") for o in dataset.exclude_duplicates_of]
+    for name, suite in config.suites.items():
+        mentions += [(f"suites.{name}.runs", run_name, "runs") for run_name in suite.runs]
+        mentions += [(f"suites.{name}.tasks", task_name, "tasks") for task_name in suite.tasks]
+    return [
+        f"{key}: there is no block {mentioned!r} in {family}; there are: {', '.join(getattr(config, family)) or 'none'}"
+        for key, mentioned, family in mentions
+        if mentioned is not None and mentioned not in getattr(config, family)
+    ]
+
+
+def _combination_mistakes(config: Config) -> list[str]:
+    """Combinations that cannot be meant: files from nowhere, a table row that would stand twice, a leaking split."""
+    found = []
+    for name, dataset in config.datasets.items():
+        if dataset.needs_files and dataset.folder is None:
+            found.append(f"datasets.{name}.folder: missing; kind {dataset.kind!r} reads files below paths.data")
+        if dataset.archive is not None and dataset.folder is None:
+            found.append(f"datasets.{name}.folder: missing; the archive is unpacked into it")
+    for name, suite in config.suites.items():
+        if suite.runs and suite.tasks:
+            found += _suite_mistakes(config, name, suite)
+    return found
+
+
+def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    if not all(run in config.runs for run in suite.runs) or not all(task in config.tasks for task in suite.tasks):
+        return []  # told as missing blocks
+    found = []
+    tasks = [config.tasks[task] for task in suite.tasks]
+    rows = [(task.kind, task.dataset) for task in tasks]
+    for row in sorted({row for row in rows if rows.count(row) > 1}):
+        found.append(f"suites.{name}.tasks: two tasks of kind {row[0]!r} on dataset {row[1]!r} would share one row")
+    for run_name in suite.runs:
+        run = config.runs[run_name]
+        if run.form == "joint" and not any(task.joint for task in tasks):
+            found.append(f"suites.{name}.runs: {run_name!r} is joint, and no task of the suite trains jointly")
+        if run.form == "transfer":
+            found += _overlaps(config, f"suites.{name}.runs: {run_name!r}", run, tasks)
+    return found
+
+
+def _overlaps(config: Config, key: str, run: RunSettings, tasks: list[TaskSettings]) -> list[str]:
+    """Transfer rows: teacher training, distillation and downstream sets are different blocks (design: disjointness)."""
+    teacher = config.teachers.get(run.teacher) if run.teacher else None
+    taught = teacher.training.dataset if teacher is not None and teacher.training is not None else None
+    used = [dataset for dataset in (taught, run.dataset) if dataset is not None]
+    shared = sorted({dataset for dataset in used if dataset in {task.dataset for task in tasks}})
+    if taught is not None and taught == run.dataset:
+        shared.append(taught)
+    return [f"{key} is a transfer run, and dataset {dataset!r} stands in two of its phases" for dataset in shared]

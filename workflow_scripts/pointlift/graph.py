@@ -1,0 +1,266 @@
+"""The graph behind the Snakefile: which shards and files a config asks for.
+
+Rules stay readable because everything that needs thought is here and in ``jobs``, testable without Snakemake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pointlift import rooms
+from pointlift.configuration import Config
+from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
+from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.manifest import shard_names
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Files of a suite by phase, in the order the phases run."""
+
+    shapes: tuple[str, ...]
+    views: tuple[str, ...]
+    teachers: tuple[str, ...]
+    students: tuple[str, ...]
+    tasks: tuple[str, ...]
+    report: tuple[str, ...]
+
+
+class Graph:
+    """Files of every job that ``config`` asks for. Paths are relative to the working folder."""
+
+    def __init__(self, config: Config, results: str = "results") -> None:
+        self.config = config
+        self.results = results
+        self._shards: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def shards(self, dataset: str) -> dict[str, tuple[str, ...]]:
+        """Shape ids of each shard of a dataset, in order. Cheap: no mesh is opened."""
+        if dataset not in self._shards:
+            block = self.config.datasets[dataset]
+            ids = rooms.load("datasets", block.kind).list_ids(block, self.folder(dataset))
+            if not ids:
+                raise ConfigError(f"datasets.{dataset}: it has no shapes")
+            size = block.shard_size
+            names = shard_names(len(ids), size)
+            self._shards[dataset] = {name: ids[i * size : (i + 1) * size] for i, name in enumerate(names)}
+        return self._shards[dataset]
+
+    def folder(self, dataset: str) -> Path | None:
+        """Where a dataset's raw files lie, or None when it needs none."""
+        folder = self.config.datasets[dataset].folder
+        return None if folder is None else Path(self.config.paths.data) / folder
+
+    def folders(self, dataset: str) -> list[str]:
+        """The folder of raw files as a list: empty when the dataset needs none."""
+        folder = self.folder(dataset)
+        return [] if folder is None else [str(folder)]
+
+    def shard_files(self, stage: str, dataset: str, *between: str) -> list[str]:
+        """All shards of a stage, e.g. ``shard_files("views", dataset, rig)``."""
+        folder = "/".join([self.results, stage, dataset, *between])
+        return [f"{folder}/{shard}.safetensors" for shard in self.shards(dataset)]
+
+    def manifest(self, dataset: str) -> str:
+        """Path of a dataset's manifest."""
+        return f"{self.results}/manifest/{dataset}.csv"
+
+    def raw_index(self, dataset: str) -> list[str]:
+        """The index that ``download_data`` writes, for datasets that come from an archive."""
+        block = self.config.datasets[dataset]
+        return [f"{self.folder(dataset)}/index.json"] if block.archive is not None else []
+
+    def archive(self, folder: str) -> str:
+        """The local archive that is unpacked into ``paths.data/folder``."""
+        for name, block in self.config.datasets.items():
+            if block.folder == folder and block.archive is not None:
+                return self.below_archives(f"datasets.{name}.archive", block.archive)
+        raise ConfigError(f"no dataset is unpacked into {folder!r}")
+
+    def below_archives(self, key: str, name: str) -> str:
+        """A file below ``paths.archives``; an error naming ``key`` when that path is not set."""
+        if self.config.paths.archives is None:
+            raise ConfigError(f"{key}: {name!r} lies below paths.archives, which is not set (make: DATA=<folder>)")
+        return str(Path(self.config.paths.archives) / name)
+
+    def teacher_weights(self, teacher: str) -> list[str]:
+        """Weights a teacher needs: made by train_teacher, a local file, or none."""
+        block = self.config.teachers[teacher]
+        if block.training is not None:
+            return [f"{self.results}/teachers/{teacher}/weights.safetensors"]
+        if block.weights_file is not None:
+            return [self.below_archives(f"teachers.{teacher}.weights_file", block.weights_file)]
+        return []
+
+    def distillation_files(self, run: str, stage: str) -> list[str]:
+        """Shards that a transfer run's distillation reads; none for a run without a distillation phase."""
+        block = self.config.runs[run]
+        if block.method is None or block.form == "joint":
+            return []
+        return self._seen_files(block, str(block.dataset), stage)
+
+    def joint_files(self, run: str, dataset: str, stage: str) -> list[str]:
+        """Shards of the task's own dataset that a joint run reads beside its points."""
+        block = self.config.runs[run]
+        return self._seen_files(block, dataset, stage) if block.form == "joint" else []
+
+    def _seen_files(self, run: RunSettings, dataset: str, stage: str) -> list[str]:
+        between = {"points": (), "visibility": (run.rig,), "features": (run.rig, run.teacher)}[stage]
+        return self.shard_files(stage, dataset, *(str(part) for part in between))
+
+    def distillation_manifests(self, run: str) -> list[str]:
+        """The distillation set's manifest."""
+        block = self.config.runs[run]
+        return [self.manifest(block.dataset)] if block.dataset is not None else []
+
+    def duplicates(self, run: str) -> list[str]:
+        """Lists of shapes to leave out of a run's distillation: near-duplicates of downstream sets."""
+        block = self.config.runs[run]
+        if block.dataset is None:
+            return []
+        others = self.config.datasets[block.dataset].exclude_duplicates_of
+        return [f"{self.results}/manifest/{block.dataset}.duplicates.{other}.csv" for other in others]
+
+    def student_weights(self, run: str, seed: int) -> str:
+        """Where a run's student lies. A joint run starts like a scratch run: initialised, not distilled."""
+        return f"{self.results}/students/{run}/seed{seed}/weights.safetensors"
+
+    def task_of(self, kind: str, dataset: str) -> TaskSettings:
+        """The task block behind a row of the results (unique in a suite by kind and dataset)."""
+        for name in self.config.chosen.tasks:
+            block = self.config.tasks[name]
+            if (block.kind, block.dataset) == (kind, dataset):
+                return block
+        raise ConfigError(f"suite {self.config.suite!r} has no task of kind {kind!r} on dataset {dataset!r}")
+
+    def protocol(self, run: str, dataset: str) -> str:
+        """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint."""
+        return f"{self.config.datasets[dataset].protocol}/{self.config.runs[run].form}"
+
+    def protocol_in_path(self, run: str, dataset: str) -> str:
+        """The protocol as one path component."""
+        return self.protocol(run, dataset).replace("/", "+")
+
+    @cached_property
+    def evaluations(self) -> list[tuple[str, str, str]]:
+        """(run, task kind, dataset) of the suite's rows. A joint run meets only tasks that train jointly."""
+        found = []
+        for run_name in self.config.chosen.runs:
+            for task_name in self.config.chosen.tasks:
+                task = self.config.tasks[task_name]
+                if self.config.runs[run_name].form == "transfer" or task.joint:
+                    found.append((run_name, task.kind, task.dataset))
+        return found
+
+    def metrics_files(self, run: str, task: str, dataset: str) -> list[str]:
+        """One metrics file per seed."""
+        folder = f"{self.results}/metrics/{run}/{task}/{dataset}/{self.protocol_in_path(run, dataset)}"
+        return [f"{folder}/seed{seed}.json" for seed in self.config.chosen.seeds]
+
+    def finetuned_folder(self, run: str, task: str, dataset: str, seed: int | str) -> str:
+        """Where a finetuned student lies."""
+        return f"{self.results}/finetuned/{run}/{task}/{dataset}/{self.protocol_in_path(run, dataset)}/seed{seed}"
+
+    def finetunes(self, task: str, dataset: str) -> bool:
+        """Whether a task trains the student, or judges its frozen embedding."""
+        return self.task_of(task, dataset).finetunes
+
+    @cached_property
+    def datasets_used(self) -> list[str]:
+        """Datasets that the suite touches, sorted."""
+        found = {dataset for _, _, dataset in self.evaluations}
+        for name in self.config.chosen.runs:
+            run = self.config.runs[name]
+            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            taught = teacher.training.dataset if teacher and teacher.training else None
+            found |= {dataset for dataset in (run.dataset, taught) if dataset is not None}
+        return sorted(found)
+
+    @cached_property
+    def views_used(self) -> list[tuple[str, str]]:
+        """(dataset, rig) pairs that are rendered for the suite, sorted."""
+        found = set()
+        for run_name, _, dataset in self.evaluations:
+            run = self.config.runs[run_name]
+            if run.rig is not None:
+                found.add((run.dataset or dataset, run.rig))
+            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            if teacher is not None and teacher.training is not None:
+                found.add((teacher.training.dataset, teacher.training.rig))
+        return sorted(found)
+
+    @cached_property
+    def finetunings(self) -> list[tuple[str, str, str]]:
+        """The evaluations whose task trains the student."""
+        return [row for row in self.evaluations if self.finetunes(row[1], row[2])]
+
+    def targets(self) -> Targets:
+        """Everything the suite makes, by phase."""
+        seeds = self.config.chosen.seeds
+        datasets, views = self.datasets_used, self.views_used
+        features = sorted({file for run in self.config.chosen.runs for file in self.feature_files(run)})
+        return Targets(
+            shapes=tuple(
+                [self.manifest(dataset) for dataset in datasets]
+                + [file for dataset in datasets for file in self.shard_files("points", dataset)]
+            ),
+            views=tuple(file for dataset, rig in views for file in self.shard_files("views", dataset, rig)),
+            teachers=tuple(features),
+            students=tuple(self.student_weights(run, seed) for run in self.config.chosen.runs for seed in seeds),
+            tasks=tuple(file for row in self.evaluations for file in self.metrics_files(*row)),
+            report=tuple(
+                f"{self.results}/report/{self.config.suite}/{name}"
+                for name in ("summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html")
+            ),
+        )
+
+    def feature_files(self, run: str) -> list[str]:
+        """Teacher embeddings that a run reads, for distillation or jointly."""
+        block = self.config.runs[run]
+        if block.method is None:
+            return []
+        own = [dataset for name, _, dataset in self.evaluations if name == run]
+        datasets = [block.dataset] if block.dataset is not None else own
+        return [file for dataset in datasets for file in self._seen_files(block, dataset, "features")]
+
+    def answers(self, run: str, task: str, dataset: str) -> list[str]:
+        """What evaluate_task reads, one file per seed: predictions of a finetuned student, or frozen embeddings."""
+        seeds = self.config.chosen.seeds
+        if self.finetunes(task, dataset):
+            folders = [self.finetuned_folder(run, task, dataset, seed) for seed in seeds]
+            return [f"{folder}/predictions.safetensors" for folder in folders]
+        return [f"{self.results}/embeddings/{run}/{dataset}/seed{seed}.safetensors" for seed in seeds]
+
+    def histories(self) -> list[str]:
+        """Training curves of the suite: teachers, students, finetuned students."""
+        seeds = self.config.chosen.seeds
+        distilled = [name for name in self.config.chosen.runs if self.distillation_manifests(name)]
+        folders = [f"{self.results}/teachers/{teacher}" for teacher in self.trained_teachers]
+        folders += [f"{self.results}/students/{run}/seed{seed}" for run in distilled for seed in seeds]
+        folders += [self.finetuned_folder(*row, seed) for row in self.finetunings for seed in seeds]
+        return [f"{folder}/history.jsonl" for folder in folders]
+
+    @cached_property
+    def trained_teachers(self) -> list[str]:
+        """Teachers of the suite that are trained in the graph, sorted."""
+        named = {self.config.runs[run].teacher for run in self.config.chosen.runs}
+        return sorted(name for name in named if name is not None and self.config.teachers[name].training is not None)
+
+    def training_of(self, teacher: str) -> Training:
+        """How a teacher is trained in the graph; an error when it is not."""
+        training = self.config.teachers[teacher].training
+        if training is None:
+            raise ConfigError(f"teachers.{teacher}: it is not trained in the graph")
+        return training
+
+    def teacher_views(self, teacher: str) -> list[str]:
+        """Views that a teacher is trained on."""
+        training = self.training_of(teacher)
+        return self.shard_files("views", training.dataset, training.rig)
+
+    def gpus_per_job(self) -> int:
+        """1 where jobs run on a GPU, for the scheduler."""
+        has_gpu = self.config.device == "auto" and Path("/dev/nvidia0").exists()
+        return int(self.config.device == "cuda" or has_gpu)

@@ -1,0 +1,253 @@
+"""The exact settings and code of every job: what decides whether Snakemake makes it again.
+
+A job's settings are one canonical JSON string of exactly the config slice that can change its result; the rest of a
+block is set back to its default, so that editing it reruns nothing. Methods are named after their rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pointlift.code_hash import code_hash
+from pointlift.configuration import FAMILY_ROOMS
+from pointlift.contracts.blocks import RunSettings
+from pointlift.contracts.hashing import canonical_json, digest
+from pointlift.contracts.settings import Settings
+from pointlift.graph import Graph
+
+
+class Jobs:
+    """Settings (canonical JSON) and code hashes of the jobs of ``graph``."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.config = graph.config
+
+    def download_data(self, folder: str) -> str:
+        """Settings of ``download_data``."""
+        blocks = [block for block in self.config.datasets.values() if block.folder == folder and block.archive]
+        return canonical_json({"archive_sha256": blocks[0].archive_sha256})
+
+    def prepare_meshes(self, dataset: str, shard: str) -> str:
+        """prepare_meshes: the dataset without how points are taken, and this shard's own ids."""
+        block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS))
+        return canonical_json({"block": block, "ids": list(self.graph.shards(dataset)[shard])})
+
+    def build_manifest(self, dataset: str) -> str:
+        """build_manifest: what of the block its text and its limit depend on."""
+        unused = (*_POINT_KEYS, "exclude_duplicates_of", "protocol", "shard_size")
+        block = _dump(self.config.datasets[dataset], without=unused)
+        return canonical_json({"block": block, "dataset": dataset})
+
+    def sample_points(self, dataset: str) -> str:
+        """sample_points: number, scan and seed."""
+        block = self.config.datasets[dataset].model_dump(mode="json")
+        return canonical_json({key: block[key] for key in ("num_points", "scan", "seed")})
+
+    def render_views(self, rig: str) -> str:
+        """render_views: the rig without its visibility."""
+        return canonical_json({"block": _dump(self.config.rigs[rig], without=("visibility",))})
+
+    def compute_visibility(self, rig: str) -> str:
+        """compute_visibility: the whole rig."""
+        return canonical_json({"block": _dump(self.config.rigs[rig])})
+
+    def train_teacher(self, teacher: str) -> str:
+        """train_teacher: the whole block."""
+        return canonical_json({"block": _dump(self.config.teachers[teacher]), "seed": 0})
+
+    def extract_features(self, teacher: str) -> str:
+        """extract_features: the teacher without how it was trained (its weights are an input)."""
+        return canonical_json({"block": _dump(self.config.teachers[teacher], without=("training",))})
+
+    def train_student(self, run: str, seed: int) -> str:
+        """train_student: the run with the blocks it names."""
+        block = self.config.runs[run]
+        distils = block.method is not None and block.form == "transfer"
+        limit = self.config.datasets[block.dataset].max_quarantined if block.dataset is not None else 0.0
+        return canonical_json(
+            {
+                "run": run,
+                "student": _dump(self.config.students[block.student]),
+                "method": _dump(self.config.methods[str(block.method)]) if distils else None,
+                "recipe": _dump(block.recipe) if block.recipe is not None else None,
+                "arm": block.arm,
+                "seed": seed,
+                "max_quarantined": limit,
+            }
+        )
+
+    def embed_shapes(self, run: str) -> str:
+        """embed_shapes: the student."""
+        return canonical_json({"student": _dump(self.config.students[self.config.runs[run].student])})
+
+    def finetune_student(self, run: str, task: str, dataset: str, seed: int) -> str:
+        """finetune_student: student, task and, for a joint run, its method and arm."""
+        block = self.config.runs[run]
+        joint = block.form == "joint"
+        return canonical_json(
+            {
+                "run": run,
+                "student": _dump(self.config.students[block.student]),
+                "task": _dump(self.graph.task_of(task, dataset)),
+                "method": _dump(self.config.methods[str(block.method)]) if joint else None,
+                "arm": block.arm,
+                "form": block.form,
+                "seed": seed,
+                "max_quarantined": self.config.datasets[dataset].max_quarantined,
+            }
+        )
+
+    def evaluate_task(self, run: str, task: str, dataset: str) -> str:
+        """evaluate_task: the task, the row's words, and one hash of all that made the number."""
+        block = self.config.runs[run]
+        row = {
+            "method": self.config.methods[block.method].kind if block.method else "supervised",
+            "arm": block.arm,
+            "student": block.student,
+            "teacher": block.teacher or "",
+            "pretrain_dataset": block.dataset or "",
+            "dataset": dataset,
+            "protocol": self.graph.protocol(run, dataset),
+        }
+        return canonical_json(
+            {
+                "run": run,
+                "row": row,
+                "task": _dump(self.graph.task_of(task, dataset)),
+                "seeds": list(self.config.chosen.seeds),
+                "settings_hash": digest(self._made_of(block, task, dataset)),
+            }
+        )
+
+    def _made_of(self, run: RunSettings, task: str, dataset: str) -> dict[str, Any]:
+        """Every block a number rests on."""
+        config = self.config
+        used: dict[str, Any] = {"run": _dump(run), "task": _dump(self.graph.task_of(task, dataset))}
+        teacher = config.teachers.get(run.teacher) if run.teacher else None
+        taught = teacher.training if teacher is not None else None
+        named: dict[str, list[str | None]] = {
+            "students": [run.student],
+            "methods": [run.method],
+            "teachers": [run.teacher],
+            "rigs": [run.rig, taught.rig if taught else None],
+            "datasets": [run.dataset, dataset, taught.dataset if taught else None],
+        }
+        for family, names in named.items():
+            used[family] = {name: _dump(getattr(config, family)[name]) for name in names if name is not None}
+        return used
+
+    def collect_metrics(self) -> str:
+        """The suite's name, where each job's cost was written, and what must be disjoint."""
+        suite = self.config.suite
+        return canonical_json({"suite": suite, "cost": self._costs(), "disjoint": self.disjoint_sets()})
+
+    def draw_report(self) -> str:
+        """What the page says of the suite beside its tables."""
+        chosen = self.config.chosen
+        blocks = {
+            "runs": {name: _dump(self.config.runs[name]) for name in chosen.runs},
+            "tasks": {name: _dump(self.config.tasks[name]) for name in chosen.tasks},
+        }
+        return canonical_json({"suite": self.config.suite, "seeds": list(chosen.seeds), "config": blocks})
+
+    def _costs(self) -> list[dict[str, str]]:
+        """Benchmark file, phase and run of every job behind the suite; shared phases have an empty run."""
+        graph, chosen, rows = self.graph, self.config.chosen, []
+
+        def add(phase: str, run: str, *words: str) -> None:
+            path = f"{graph.results}/benchmarks/{phase}/{'.'.join(words)}.tsv"
+            rows.append({"path": path, "phase": phase, "run": run})
+
+        for dataset in graph.datasets_used:
+            add("build_manifest", "", dataset)
+            for shard in graph.shards(dataset):
+                add("prepare_meshes", "", dataset, shard)
+                add("sample_points", "", dataset, shard)
+        for dataset, rig in graph.views_used:
+            for shard in graph.shards(dataset):
+                add("render_views", "", dataset, rig, shard)
+        for path in sorted({file for run in chosen.runs for file in graph.feature_files(run)}):
+            dataset, rig, teacher, shard = path.removesuffix(".safetensors").split("/")[-4:]
+            add("extract_features", "", dataset, rig, teacher, shard)
+            add("compute_visibility", "", dataset, rig, shard)
+        for teacher in graph.trained_teachers:
+            add("train_teacher", "", teacher)
+        for run in chosen.runs:
+            for seed in chosen.seeds:
+                add("train_student", run, f"{run}.seed{seed}")
+        for run, task, dataset in graph.evaluations:
+            protocol = graph.protocol_in_path(run, dataset)
+            if graph.finetunes(task, dataset):
+                for seed in chosen.seeds:
+                    add("finetune_student", run, run, task, dataset, protocol, f"seed{seed}")
+            else:
+                add("embed_shapes", run, run, dataset)
+            add("evaluate_task", run, run, task, dataset, protocol)
+        return [row for number, row in enumerate(rows) if row not in rows[:number]]
+
+    def disjoint_sets(self) -> list[dict[str, Any]]:
+        """What must not share a shape, per transfer run and downstream dataset: [{row, sets: [[dataset, splits]]}]."""
+        rows = []
+        for run_name, _, dataset in self.graph.evaluations:
+            run = self.config.runs[run_name]
+            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            sets: list[list[Any]] = [[dataset, ["train", "val"]], [dataset, ["test"]]]
+            if run.form == "transfer":
+                sets = [[dataset, ["train", "val", "test"]]]
+                sets += [[run.dataset, ["train", "val", "test"]]] if run.dataset else []
+                taught = teacher.training.dataset if teacher and teacher.training else None
+                sets += [[taught, ["train", "val", "test"]]] if taught else []
+            row = {"row": f"{run_name} on {self.graph.protocol(run_name, dataset)}", "sets": sets}
+            if row not in rows:
+                rows.append(row)
+        return rows
+
+    def code(self, rule: str, *members: tuple[str, str | None], files: Iterable[str] = ()) -> str:
+        """Hash of the code a rule runs; ``members`` are (family, block name) chosen by config."""
+        modules = [
+            f"{FAMILY_ROOMS[family]}.{getattr(self.config, family)[name].kind}"
+            for family, name in members
+            if name is not None
+        ]
+        return code_hash(rule, modules, files)
+
+    def run_code(self, rule: str, run: str) -> str:
+        """Hash of the code of a rule that trains or uses a run's student."""
+        block = self.config.runs[run]
+        return self.code(rule, ("students", block.student), ("methods", block.method))
+
+    def task_code(self, rule: str, task: str, dataset: str, run: str | None = None) -> str:
+        """Hash of the code of a rule that runs a task, with the run's student and method where it trains them."""
+        name = next(n for n, block in self.config.tasks.items() if block == self.graph.task_of(task, dataset))
+        block = self.config.runs[run] if run is not None else None
+        members = [("students", block.student), ("methods", block.method)] if block is not None else []
+        return self.code(rule, ("tasks", name), *members)
+
+    @staticmethod
+    def arguments(**paths: Iterable[str]) -> list[str]:
+        """Command-line words ``--name path path ...`` for every name that has paths."""
+        words: list[str] = []
+        for name, values in paths.items():
+            given = [str(value) for value in values]
+            words += [f"--{name}", *given] if given else []
+        return words
+
+
+_POINT_KEYS = ("num_points", "scan")
+_MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "protocol")
+
+
+def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A block as JSON values, the keys in ``without`` set back to their defaults."""
+    values = block.model_dump(mode="json")
+    for key in without:
+        values[key] = type(block).model_fields[key].get_default(call_default_factory=True)
+        if isinstance(values[key], Settings):
+            values[key] = values[key].model_dump(mode="json")
+    return values
+
+
+def _in_path(protocol: str) -> str:
+    return protocol.replace("/", "+")

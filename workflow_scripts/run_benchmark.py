@@ -1,0 +1,58 @@
+"""Build a suite and show its table: what `make benchmark` calls. Says first what it will do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_DURATIONS = {
+    "nano": "about two minutes on 2 cores",
+    "mini": "under 10 minutes on 2 cores",
+    "princeton": "about 2 hours on 2 cores",
+}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    suite, scripts, programs = arguments.suite, Path(__file__).parent, Path(sys.executable).parent
+    overrides = [f"suite={suite}"]
+    if arguments.data:
+        if not Path(arguments.data).is_dir():
+            sys.exit(f"error: DATA={arguments.data}: there is no such folder")
+        overrides.append(f"paths={json.dumps({'archives': arguments.data})}")
+    say(f"pointlift: suite {suite}, {_DURATIONS.get(suite, 'of unknown length')}. What exists is not made again.")
+    started = time.monotonic()
+    # A list, never a shell line: folder names may hold spaces and quotes.
+    finished = subprocess.run([programs / "snakemake", "--cores", arguments.cores, "--config", *overrides], check=False)
+    if finished.returncode:
+        sys.exit(f"error: suite {suite} did not finish; the failing job's log is shown above. Mend it and run again.")
+    report = Path("results") / "report" / suite
+    subprocess.run(
+        [
+            sys.executable,
+            scripts / "show_leaderboard.py",
+            "--settings",
+            "{}",
+            "--leaderboard",
+            report / "leaderboard.csv",
+        ],
+        check=True,
+    )
+    say(f"{time.monotonic() - started:.0f} s. The whole report: {report / 'report.html'}")
+
+
+def say(line: str) -> None:
+    """Write a line at once, so that it stands before what Snakemake prints."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--cores", default="all")
+    parser.add_argument("--data", default="", help="folder of local archives and weights")
+    main(parser.parse_args())
