@@ -27,14 +27,14 @@ def libraries(monkeypatch):
 def test_a_whole_machine_has_nothing_to_say(libraries, capsys):
     libraries()
     assert preflight.missing() == []
-    assert preflight.main() == 0
+    assert preflight.main([]) == 0
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("library", "package"), [("libEGL.so.1", "libegl1"), ("libGL.so.1", "libgl1")])
 def test_an_absent_library_is_named_with_both_commands(libraries, capsys, library, package):
     libraries(absent=(library,))
-    assert preflight.main() == 1
+    assert preflight.main([]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert f"apt-get install -y {package};" in line
     assert "conda install -y -c conda-forge" in line
@@ -65,6 +65,29 @@ def test_an_unknown_failure_is_shown_as_it_is(libraries):
     (line,) = preflight.missing()
     assert "RuntimeError: the moon is full" in line
     assert "apt-get install -y" in line
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_only_root_on_debian_installs(libraries, monkeypatch, allowed):
+    libraries(absent=("libEGL.so.1",))
+    commands = []
+
+    def apt(command, **_):
+        commands.append(command)
+        libraries()
+
+    monkeypatch.setattr(preflight, "can_install", lambda: allowed)
+    monkeypatch.setattr(preflight.subprocess, "run", apt)
+    assert preflight.main(["--install"]) == (0 if allowed else 1)
+    assert [command[:2] for command in commands] == [["apt-get", "update"], ["apt-get", "install"]] * allowed
+
+
+def test_nothing_is_installed_unasked(libraries, monkeypatch):
+    libraries(absent=("libEGL.so.1",))
+    monkeypatch.setattr(preflight, "install", lambda: pytest.fail("installed unasked"))
+    assert preflight.main([]) == 1
+    libraries()
+    assert preflight.main(["--install"]) == 0
 
 
 def test_the_loader_is_asked():

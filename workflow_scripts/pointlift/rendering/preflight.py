@@ -1,13 +1,16 @@
 """Can this machine render? ``python -m pointlift.rendering.preflight`` names what pip could not bring, and the command.
 
-One line per missing thing and exit status 1; nothing and 0 where all is there. ``missing()`` says the same to Python,
-and is safe in any process: the trial render runs in one of its own.
+One line per missing thing and exit status 1; nothing and 0 where all is there. With ``--install`` root on Debian gets
+the packages installed. ``missing()`` says the same to Python, and is safe in any process: the trial render runs in one
+of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +22,8 @@ _LIBRARIES = {
 }
 _NO_VENDOR = ("no EGL driver (Mesa's, or that of a GPU)", "libegl-mesa0 libgl1-mesa-dri", "mesalib")
 _NO_DRAWING = ("no software OpenGL driver (Mesa's swrast)", "libgl1-mesa-dri", "mesalib")
+#: All of them, as Debian calls them: what the trial render needs of the system.
+_PACKAGES = ("libegl1", "libgl1", "libegl-mesa0", "libgl1-mesa-dri")
 _PATIENCE = 120
 #: What a failed trial render says, and what is then missing. The first match counts.
 _SYMPTOMS = (
@@ -52,9 +57,8 @@ def missing() -> list[str]:
         if symptom in trace:
             hint = " (or EGL_DEVICE_ID names none)" if told is _NO_VENDOR and "EGL_DEVICE_ID" in os.environ else ""
             return [_line(*told) + hint]
-    packages = " ".join(told[1] for told in (*_LIBRARIES.values(), _NO_VENDOR))
     last = trace.strip().splitlines()[-1]
-    return [f"a trial render failed ({last}); the libraries it may lack: apt-get install -y {packages}"]
+    return [f"a trial render failed ({last}); the libraries it may lack: apt-get install -y {' '.join(_PACKAGES)}"]
 
 
 def has_library(name: str) -> bool:
@@ -93,9 +97,29 @@ def _line(what: str, debian: str, conda: str) -> str:
     )
 
 
-def main() -> int:
+def can_install() -> bool:
+    """Is this process root on a system with apt?"""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install() -> None:
+    """Install the packages with apt; what apt says goes to standard error, and its failure shows in ``missing()``."""
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *_PACKAGES]):
+        subprocess.run(["apt-get", *command], env=quiet, stdout=sys.stderr, check=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Write one line per missing thing; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--install", action="store_true", help="as root on Debian: install what is missing with apt")
+    wanted = parser.parse_args(arguments)
     lines = missing()
+    if lines and wanted.install and can_install():
+        sys.stdout.writelines(f"installing what is missing: {' '.join(_PACKAGES)}\n")
+        sys.stdout.flush()
+        install()
+        lines = missing()
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 1 if lines else 0
 
