@@ -1,0 +1,117 @@
+"""What every student must do, over all files of the room."""
+
+import pytest
+import torch
+
+from pointlift import rooms
+from pointlift.contracts.settings import parse
+from pointlift.operators.checkpoint import load_student, save_student
+from pointlift.operators.initialisation import initialised
+
+KINDS = rooms.available("students")
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+]
+BATCH, POINTS = 4, 96
+
+
+def student_of(kind, seed=0):
+    member = rooms.load("students", kind)
+    return initialised(lambda: member.build(parse(member.Settings, {"kind": kind}, "student")), "student", seed)
+
+
+def clouds(batch=BATCH, seed=0):
+    directions = torch.randn(batch, POINTS, 3, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_types_and_finite_values(kind, device):
+    student, points = student_of(kind).to(device), clouds().to(device)
+    output = student(points)
+    tokens = output.tokens.shape[1]
+    assert output.embedding.shape == (BATCH, student.width)
+    assert output.tokens.shape == (BATCH, tokens, student.width)
+    assert output.token_xyz.shape == (BATCH, tokens, 3)
+    assert output.token_index.shape == (BATCH, tokens)
+    assert output.token_index.dtype == torch.int64
+    for value in (output.embedding, output.tokens, output.token_xyz, *output.losses.values()):
+        assert value.dtype == torch.float32
+        assert value.device.type == device
+        assert torch.isfinite(value).all()
+    assert all(loss.shape == () for loss in output.losses.values())
+    assert not any(name.endswith("_loss") for name in output.losses), "raw terms; their users weight them"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_never_negative_and_say_where_they_come_from(kind):
+    points = clouds()
+    output = student_of(kind)(points)
+    assert (output.tokens >= 0).all()
+    assert output.tokens.any()
+    assert output.token_index.min() >= 0
+    assert output.token_index.max() < POINTS
+    came_from = points.gather(1, output.token_index[..., None].expand(-1, -1, 3))
+    assert torch.equal(output.token_xyz, came_from)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_trainable_parameter_gets_a_gradient(kind, device):
+    student = student_of(kind).to(device)
+    output = student(clouds().to(device))
+    weights = torch.Generator().manual_seed(1)
+    total = sum(output.losses.values())
+    for value in (output.embedding, output.tokens):
+        total = total + (value * torch.randn(value.shape, generator=weights).to(device)).sum()
+    total.backward()
+    for name, parameter in student.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.ndim < 2 or parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_alone_in_eval_mode_as_inside_a_batch(kind, device):
+    student = student_of(kind).to(device).eval()
+    points = clouds().to(device)
+    with torch.no_grad():
+        together = student(points).embedding
+        alone = torch.cat([student(cloud[None]).embedding for cloud in points])
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_points_does_not_matter(kind):
+    """Tokens of per-point students move with their points; the embedding stays."""
+    student, points = student_of(kind).eval(), clouds()
+    order = torch.randperm(POINTS, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        output, permuted = student(points), student(points[:, order])
+    if output.tokens.shape[1] != POINTS:
+        pytest.skip("its tokens are groups of points, chosen by their order")
+    torch.testing.assert_close(permuted.embedding, output.embedding, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(permuted.tokens, output.tokens[:, order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clouds_of_one_batch_do_not_mix_in_eval_mode(kind):
+    student, points = student_of(kind).eval(), clouds()
+    changed = torch.cat([points[:1], clouds(seed=9)[1:]])
+    with torch.no_grad():
+        before, after = student(points).embedding, student(changed).embedding
+    torch.testing.assert_close(after[0], before[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(after[1:], before[1:], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_it_says_the_same(kind, tmp_path):
+    student, other = student_of(kind, seed=0), student_of(kind, seed=1).eval()
+    student(clouds())
+    save_student(tmp_path / "weights.safetensors", student.eval(), {"kind": kind})
+    load_student(tmp_path / "weights.safetensors", other, {"kind": kind})
+    with torch.no_grad():
+        assert torch.equal(other(clouds()).embedding, student(clouds()).embedding)
