@@ -63,7 +63,7 @@ def test_items_are_matched_by_id_not_by_place() -> None:
     outcomes = draw_outcomes(0.7, 1)
     base = make_metrics("mcd", "mcd", 0, outcomes)
     turned = make_metrics(
-        "scratch", "scratch", 0, outcomes[::-1], test_ids=base.test_ids[::-1], outcomes={"accuracy": outcomes[::-1]}
+        "scratch", "scratch", 0, outcomes[::-1], test_ids=base.test_ids[::-1], outcomes={"accuracy": tuple(outcomes[::-1])}
     )
     row = next(row for row in leaderboard_rows("mini", [base, turned]) if row["run"] == "mcd")
     assert (row["delta_vs_control"], row["p_value"], row["delta_ci95_low"]) == ("0", "1", "")

@@ -50,3 +50,7 @@ class PageSettings(BaseSettings):
     provenance: dict[str, Any] = Field(default_factory=dict)
     command: str = ""
     """What makes the page again; empty: ``make benchmark SUITE=<suite>``."""
+
+
+class ShowSettings(BaseSettings):
+    """What ``show_leaderboard`` is told: nothing."""

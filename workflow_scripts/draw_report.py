@@ -1,0 +1,34 @@
+"""Draw report.html from the tables of ``collect_metrics``, training histories and renders: one file, no network."""
+
+from typing import Any
+
+from pointlift.contracts.command import Parser, run
+from pointlift.contracts.files import write_text
+from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.settings import parse
+from pointlift.reporting import tables
+from pointlift.reporting.contact_sheet import contact_sheets
+from pointlift.reporting.history import read_histories
+from pointlift.reporting.page import render_page
+from pointlift.reporting.quarantine import dataset_name
+from pointlift.reporting.slices import PageSettings
+
+
+def main(arguments: Any) -> None:
+    manifests = {dataset_name(path): read_manifest(path) for path in arguments.manifests}
+    page = render_page(
+        parse(PageSettings, arguments.settings, "draw_report"),
+        summary=tables.read_table(arguments.summary, tables.SUMMARY_COLUMNS),
+        leaderboard=tables.read_table(arguments.leaderboard, tables.LEADERBOARD_COLUMNS),
+        cost=tables.read_table(arguments.cost, tables.COST_COLUMNS),
+        quarantine=tables.read_table(arguments.quarantine, tables.QUARANTINE_COLUMNS),
+        trainings=read_histories(arguments.history),
+        sheets=contact_sheets(arguments.views, manifests),
+    )
+    write_text(arguments.output, page)
+
+
+if __name__ == "__main__":
+    lists = ("history", "views", "manifests")
+    parser = Parser(__doc__).add_paths("summary", "leaderboard", "cost", "quarantine", *lists, many=lists)
+    run(main, parser.add_paths("output").parse_args())

@@ -1,0 +1,89 @@
+"""The leaderboard as a reader sees it: one cell per task, dataset, protocol, selection and metric, never two in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pointlift.reporting.leaderboard import is_control
+from pointlift.reporting.tables import Row, to_number
+
+HEADLINE_SELECTION = "last"
+MISSING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run in a cell: ``row`` has its mean, ``comparisons`` one leaderboard row per control."""
+
+    row: Row
+    comparisons: tuple[Row, ...]
+    is_control: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that may be compared. ``primary``: shown first; with intervals of its differences, where any has."""
+
+    task: str
+    dataset: str
+    protocol: str
+    selection: str
+    metric: str
+    lines: tuple[RunLine, ...]
+    primary: bool
+
+    @property
+    def title(self) -> str:
+        """Task, dataset, protocol and metric in words."""
+        return f"{self.task} on {self.dataset}, {self.protocol}: {self.metric}"
+
+
+def cells(leaderboard: Iterable[Row]) -> list[Cell]:
+    """Cells in order of task, dataset, protocol, selection, metric; methods stand before their controls."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in leaderboard:
+        key = tuple(row[name] for name in ("task", "dataset", "protocol", "selection", "metric"))
+        groups.setdefault(key, []).append(row)
+    return [_cell(key, groups) for key in sorted(groups)]
+
+
+def _cell(key: tuple[str, ...], groups: dict[tuple[str, ...], list[Row]]) -> Cell:
+    task, dataset, protocol, selection, metric = key
+    return Cell(task, dataset, protocol, selection, metric, _lines(groups[key]), metric in _primary(key, groups))
+
+
+def _lines(rows: Sequence[Row]) -> tuple[RunLine, ...]:
+    lines = []
+    for run in sorted({row["run"] for row in rows}):
+        own = [row for row in rows if row["run"] == run]
+        compared = tuple(row for row in own if row["control"])
+        lines.append(RunLine(own[0], compared, is_control(own[0]["arm"], own[0]["protocol"])))
+    return tuple(sorted(lines, key=lambda line: line.is_control))
+
+
+def _primary(key: tuple[str, ...], groups: dict[tuple[str, ...], list[Row]]) -> set[str]:
+    """Metrics to show first among those of the same task, dataset, protocol and selection."""
+    siblings = {other[-1]: rows for other, rows in groups.items() if other[:-1] == key[:-1]}
+    known = {metric for metric, rows in siblings.items() if any(row["delta_ci95_low"] for row in rows)}
+    return known or {min(siblings)}
+
+
+def plain(text: str, signed: bool = False) -> str:
+    """A number of a table, rounded for reading: three decimals, or four digits when it is large. Empty: a dash."""
+    value = to_number(text)
+    if value is None:
+        return MISSING
+    sign = "+" if signed else ""
+    return f"{value:{sign}.3f}" if abs(value) < 100 else f"{value:{sign}.4g}"
+
+
+def interval(row: Row, name: str, signed: bool = False) -> str:
+    """``[low, high]`` of ``{name}_low`` and ``{name}_high``, or a dash."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"[{plain(low, signed)}, {plain(high, signed)}]" if low else MISSING
+
+
+def mean_and_sd(row: Row) -> str:
+    """``mean ± sd``, without a spread where one seed has none."""
+    return f"{plain(row['mean'])} ± {plain(row['sd'])}" if row["sd"] else plain(row["mean"])

@@ -1,0 +1,71 @@
+"""Training histories: JSON lines, one per epoch, read into curves."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointlift.contracts.errors import ArtifactError
+
+_NO_CURVE = ("epoch", "step", "lr", "seconds", "time")
+_SEED = re.compile(r"seed\d+")
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything trained the same way: ``curves`` by value name, one curve per seed."""
+
+    phase: str
+    name: str
+    curves: dict[str, list[Points]]
+
+
+def read_histories(paths: Sequence[Path]) -> list[Training]:
+    """Histories grouped by their folder without its ``seed3`` part, sorted; the folder above all is left out.
+
+    Raises ``ArtifactError`` naming a file that is missing or holds no JSON lines.
+    """
+    groups: dict[tuple[str, str], dict[str, list[Points]]] = {}
+    names = _names([path.parent for path in paths])
+    for path in sorted(paths):
+        curves = groups.setdefault(names[path.parent], {})
+        for key, points in _curves(path).items():
+            curves.setdefault(key, []).append(points)
+    return [Training(*name, curves=groups[name]) for name in sorted(groups)]
+
+
+def _names(folders: Sequence[Path]) -> dict[Path, tuple[str, str]]:
+    """(first part, the rest) of every folder below the one that holds them all."""
+    if not folders:
+        return {}
+    top = Path(os.path.commonpath([folder.parent.parent for folder in folders]))
+    names = {}
+    for folder in folders:
+        parts = [part for part in folder.relative_to(top).parts if not _SEED.fullmatch(part)]
+        names[folder] = (parts[0], " / ".join(parts[1:]) or parts[0])
+    return names
+
+
+def _curves(path: Path) -> dict[str, Points]:
+    curves: dict[str, Points] = {}
+    for index, record in enumerate(_records(path)):
+        x = float(record.get("epoch", record.get("step", index)))
+        for key, value in record.items():
+            if key not in _NO_CURVE and isinstance(value, int | float) and math.isfinite(value):
+                curves.setdefault(key, []).append((x, float(value)))
+    return curves
+
+
+def _records(path: Path) -> list[dict[str, float]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not JSON lines ({error}); delete it and run snakemake again") from None
