@@ -6,7 +6,7 @@ import pytest
 from pointlift.contracts.blocks import Cameras, Visibility
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.shards import Shard, check
-from pointlift.contracts.stages import STAGES, pack
+from pointlift.contracts.stages import STAGES, pack, read_stages, write_stage
 from pointlift.geometry import cameras
 from pointlift.geometry.meshes import Mesh
 from pointlift.geometry.sampling import sample_surface
@@ -75,6 +75,18 @@ def test_a_shard_without_any_usable_shape_is_empty():
     arrays = see_shapes(RIG, meshes, points, no_renderer)
     assert not arrays["valid"].any()
     assert arrays["num_points"].tolist() == [0, 0, 0]
+
+
+def test_a_shard_without_any_usable_shape_joins_the_others(tmp_path):
+    for name, valid in (("0000", (True, False, True)), ("0001", (False,) * 3)):
+        meshes, points = shards(meshes_valid=valid, points_valid=(True,) * 3, counts=(NUM_POINTS,) * 3)
+        ids = [f"{shape_id}{name}" for shape_id in points.ids]
+        write_stage(tmp_path / name, "visibility", ids, see_shapes(RIG, meshes, points, no_renderer), quarantine={})
+    joined = read_stages([tmp_path / "0000", tmp_path / "0001"], "visibility")
+    assert joined["visible"].shape == (6, 3, 13)
+    assert joined["valid"].tolist() == [True, False, True, False, False, False]
+    assert not joined["visible"][~joined["valid"]].any()
+    assert joined["visible"][0].any()
 
 
 def test_other_shapes_ids_are_refused():

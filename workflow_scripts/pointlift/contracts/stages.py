@@ -56,7 +56,7 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     "tokens": {"tokens": ArraySpec("float16", ("S", "V", "P", "D")), "valid": _VALID},
     # A student's embedding of every shape of a dataset, as one shard.
     "embeddings": {"embedding": ArraySpec("float32", ("S", "C")), "valid": _VALID},
-    # A finetuned student's answers on every val and test shape, at the logged epochs E; the last is the end of training.
+    # A finetuned student's answers on every val and test shape, at the logged epochs E; the last ends the training.
     "predictions": {
         "epoch": ArraySpec("int64", ("E",)),
         "logits": ArraySpec("float32", ("E", "S", "K")),
@@ -104,10 +104,26 @@ def _join(kind: str, name: str, shards: Sequence[Shard]) -> Array:
     if name in _OFFSETS:
         return join_offsets(parts)
     if STAGES[kind][name].axes[0] in _PER_SHAPE:
-        return np.concatenate(parts)
+        return np.concatenate(_as_wide(parts, shards))
     if any(not np.array_equal(parts[0], part) for part in parts[1:]):
         raise ArtifactError(f"{kind}.{name} differs between shards that were made by one block")
     return parts[0]
+
+
+def _as_wide(parts: Sequence[Array], shards: Sequence[Shard]) -> list[Array]:
+    """A shard without any valid shape cannot know how many points or channels the others have: its zeros fit theirs."""
+    known = {part.shape[1:] for part, shard in zip(parts, shards, strict=True) if _any_valid(shard)}
+    if len(known) != 1:
+        return list(parts)
+    wide = known.pop()
+    return [
+        np.zeros((len(part), *wide), dtype=part.dtype) if part.shape[1:] != wide and not _any_valid(shard) else part
+        for part, shard in zip(parts, shards, strict=True)
+    ]
+
+
+def _any_valid(shard: Shard) -> bool:
+    return "valid" not in shard.arrays or bool(shard["valid"].any())
 
 
 def join_offsets(parts: Sequence[Array]) -> Array:
