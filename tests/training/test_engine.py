@@ -6,11 +6,12 @@ import logging
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.recipe import Augmentation, Recipe
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
-from torch import nn
 
 
 class KilledError(Exception):

@@ -1,4 +1,8 @@
-"""Few-shot classification: a linear classifier on frozen embeddings of a handful of labelled shapes per class."""
+"""Few-shot classification: a linear classifier on frozen embeddings of a handful of labelled shapes per class.
+
+The embedding is standardised by the whole training pool, whose labels stay unread: the spread of a handful of shapes
+says nothing about a dimension, and would blow up the noise of the quiet ones.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,7 @@ class FewShot:
         self.settings = settings
 
     def evaluate(self, shapes: Shapes) -> Judgement:
-        """Per shots k: ``accuracy_k_shot``, mean over draws; from 2 draws on also their spread, ``accuracy_k_shot_sd``."""
+        """Per shots k: ``accuracy_k_shot``, mean over draws; from 2 draws on their spread, ``accuracy_k_shot_sd``."""
         test = shapes.rows("test")
         values, outcomes = [], {}
         for shots in self.settings.shots:
@@ -93,9 +97,10 @@ class FewShot:
     def _right(self, shapes: Shapes, test: Array, shots: int) -> Array:
         """(draws, test shapes) bool; draws that are the same shapes are fitted once."""
         known: dict[bytes, Array] = {}
+        pool = shapes.values[self._pool(shapes)]
         rows = [self.draw(shapes, shots, number) for number in range(self.settings.draws)]
         for drawn in rows:
             if drawn.tobytes() not in known:
-                model = fit_linear(shapes.values[drawn], shapes.label[drawn], self.settings.strength)
+                model = fit_linear(shapes.values[drawn], shapes.label[drawn], self.settings.strength, reference=pool)
                 known[drawn.tobytes()] = model.answer(shapes.values[test]) == shapes.label[test]
         return np.stack([known[drawn.tobytes()] for drawn in rows])

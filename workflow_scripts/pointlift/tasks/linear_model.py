@@ -41,16 +41,23 @@ class LinearModel:
         return self.estimator.predict(_place(embedding, self.mean, self.sd, self.basis))
 
 
-def fit_linear(embedding: Array, label: Array, strength: float, classifier: Classifier = "logistic") -> LinearModel:
+def fit_linear(
+    embedding: Array,
+    label: Array,
+    strength: float,
+    classifier: Classifier = "logistic",
+    reference: Array | None = None,
+) -> LinearModel:
     """Fit on embeddings (S, C) and labels (S,); ``strength`` is scikit-learn's C, the inverse of regularisation.
 
-    Dimensions are standardised by these rows. With fewer rows than dimensions the fit is done in the space the rows
+    Dimensions are standardised by the rows of ``reference`` (R, C), by default the embeddings themselves. With fewer rows than dimensions the fit is done in the space the rows
     span: an L2-penalised solution lies in it (representer theorem), so that nothing changes but the time.
     """
     rows = embedding.astype(np.float64)
     if len(np.unique(label)) < 2:
         raise ArtifactError("a classifier needs training shapes of at least 2 classes")
-    mean, sd = rows.mean(axis=0), rows.std(axis=0)
+    known = rows if reference is None else reference.astype(np.float64)
+    mean, sd = known.mean(axis=0), known.std(axis=0)
     sd = np.where(sd > 1e-12 * np.maximum(1.0, np.abs(mean)), sd, 1.0)
     basis = None
     if rows.shape[0] < rows.shape[1]:

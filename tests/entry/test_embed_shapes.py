@@ -1,0 +1,81 @@
+"""embed_shapes: every valid shape embedded as the student would, all students in one job, same bits every time."""
+
+import argparse
+
+import numpy as np
+import pytest
+import torch
+
+import embed_shapes
+import labelled_clouds
+from pointlift import rooms
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.settings import parse
+from pointlift.contracts.stages import read_stage, read_stages, unpack
+from pointlift.operators.checkpoint import save_student
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return labelled_clouds.write_dataset(tmp_path)
+
+
+def write_students(tmp_path, count: int = 2):
+    module = rooms.load("students", "pointnet")
+    settings = parse(module.Settings, labelled_clouds.STUDENT, "student")
+    students, paths = [], []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        students.append(module.build(settings).eval())
+        paths.append(tmp_path / f"weights{seed}.safetensors")
+        save_student(paths[-1], students[-1], settings.model_dump(mode="json"))
+    return students, paths
+
+
+def embed(dataset, weights, output, student=labelled_clouds.STUDENT):
+    embed_shapes.main(
+        argparse.Namespace(
+            settings={"student": student},
+            weights=weights,
+            points=dataset["points"],
+            output=output,
+            threads=1,
+            device="cpu",
+        )
+    )
+
+
+def test_embeddings_are_those_of_each_student_alone(tmp_path, dataset):
+    students, weights = write_students(tmp_path)
+    outputs = [tmp_path / f"out{number}.safetensors" for number in range(2)]
+    embed(dataset, weights, outputs)
+    points = read_stages(dataset["points"], "points")
+    clouds = unpack(points["points"], points["point_offsets"])
+    for student, output in zip(students, outputs, strict=True):
+        found = read_stage(output, "embeddings", points.ids)
+        for row in (0, 7, 41):
+            with torch.no_grad():
+                alone = student(torch.from_numpy(clouds[row])[None]).embedding[0].numpy()
+            np.testing.assert_allclose(found["embedding"][row], alone, atol=1e-5)
+        bad = points.ids.index(labelled_clouds.INVALID)
+        assert not found["valid"][bad] and not found["embedding"][bad].any()
+        assert found["valid"].sum() == len(points.ids) - 1
+
+
+def test_the_same_bytes_again(tmp_path, dataset):
+    _, weights = write_students(tmp_path, 1)
+    embed(dataset, weights, [tmp_path / "one"])
+    embed(dataset, weights, [tmp_path / "two"])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_as_many_outputs_as_weights(tmp_path, dataset):
+    _, weights = write_students(tmp_path)
+    with pytest.raises(ArtifactError, match="as many --output as --weights"):
+        embed(dataset, weights, [tmp_path / "one"])
+
+
+def test_weights_of_another_student_are_refused(tmp_path, dataset):
+    _, weights = write_students(tmp_path, 1)
+    with pytest.raises(ArtifactError, match="widths"):
+        embed(dataset, weights, [tmp_path / "one"], {**labelled_clouds.STUDENT, "widths": [8, 24]})

@@ -1,0 +1,111 @@
+"""evaluate_task: from answers to a metrics file per seed."""
+
+import argparse
+
+import numpy as np
+import pytest
+
+import evaluate_task
+import labelled_clouds
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.metrics import read_metrics
+from pointlift.contracts.stages import write_stage
+
+ROW = {
+    "method": "supervised",
+    "arm": "scratch",
+    "student": "pointnet",
+    "teacher": "",
+    "pretrain_dataset": "",
+    "dataset": "ellipsoids",
+    "protocol": "toy/8-4/transfer",
+}
+PROBE = {"kind": "linear_probe", "dataset": "ellipsoids"}
+SHOTS = {"kind": "few_shot", "dataset": "ellipsoids", "shots": [1, 3], "draws": 4}
+FINETUNED = {
+    "kind": "classification",
+    "dataset": "ellipsoids",
+    "recipe": {"epochs": 2, "batch_size": 8, "learning_rate": 0.01},
+}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return labelled_clouds.write_dataset(tmp_path)["manifest"][0]
+
+
+def embeddings(manifest, path, spread: float):
+    rows = read_manifest(manifest)
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 6))[rows["label"]]
+    embedding = (centres + spread * rng.normal(size=(len(rows), 6))).astype(np.float32)
+    valid = (rows["shape_id"] != labelled_clouds.INVALID).to_numpy()
+    write_stage(path, "embeddings", list(rows["shape_id"]), {"embedding": embedding, "valid": valid})
+    return path
+
+
+def predictions(manifest, path, right: bool):
+    rows = read_manifest(manifest)
+    rows = rows[rows["split"] != "train"]
+    label = rows["label"].to_numpy()
+    logits = np.eye(3, dtype=np.float32)[label if right else (label + 1) % 3][None]
+    arrays = {
+        "epoch": np.array([1]),
+        "logits": logits,
+        "label": label,
+        "split": np.where(rows["split"] == "test", 2, 1).astype(np.uint8),
+    }
+    write_stage(path, "predictions", list(rows["shape_id"]), arrays, num_train=23)
+    return path
+
+
+def evaluate(manifest, task, answers, outputs, seeds=(0, 1)):
+    kind = "predictions" if task["kind"] == "classification" else "embeddings"
+    given = {"predictions": [], "embeddings": [], kind: answers}
+    settings = {"run": "scratch", "row": ROW, "task": task, "seeds": list(seeds), "settings_hash": "ab12"}
+    evaluate_task.main(argparse.Namespace(settings=settings, manifest=manifest, output=outputs, **given))
+    return [read_metrics(output) for output in outputs]
+
+
+@pytest.mark.parametrize("task", [PROBE, SHOTS])
+def test_clear_embeddings_are_read_perfectly(tmp_path, manifest, task):
+    answers = [embeddings(manifest, tmp_path / f"{name}", spread) for name, spread in (("near", 0.02), ("far", 30.0))]
+    clear, blurred = evaluate(manifest, task, answers, [tmp_path / "0.json", tmp_path / "1.json"])
+    assert clear.values[0].value == 1.0
+    assert blurred.values[0].value < 0.8
+    assert (clear.seed, blurred.seed, clear.n_test, clear.task) == (0, 1, 12, task["kind"])
+    assert len(clear.test_ids) == 12 and all(set(outcome) == {1.0} for outcome in clear.outcomes.values())
+
+
+def test_predictions_right_and_wrong(tmp_path, manifest):
+    answers = [predictions(manifest, tmp_path / str(right), right) for right in (True, False)]
+    right, wrong = evaluate(manifest, FINETUNED, answers, [tmp_path / "0.json", tmp_path / "1.json"])
+    assert {(v.metric, v.selection, v.value) for v in right.values} == {
+        ("accuracy", "last", 1.0),
+        ("accuracy", "val", 1.0),
+        ("mean_class_accuracy", "last", 1.0),
+        ("mean_class_accuracy", "val", 1.0),
+    }
+    assert all(value.value == 0.0 for value in wrong.values)
+    assert right.n_train == 23
+
+
+def test_the_same_bytes_again(tmp_path, manifest):
+    answers = [embeddings(manifest, tmp_path / "e", 0.5)]
+    for name in ("one", "two"):
+        evaluate(manifest, SHOTS, answers, [tmp_path / name], seeds=[5])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_answers_and_outputs_follow_the_seeds(tmp_path, manifest):
+    answers = [embeddings(manifest, tmp_path / "e", 0.5)]
+    with pytest.raises(ArtifactError, match="as many as seeds"):
+        evaluate(manifest, PROBE, answers, [tmp_path / "one"], seeds=[0, 1])
+
+
+def test_predictions_of_another_manifest_are_refused(tmp_path, manifest):
+    answer = predictions(manifest, tmp_path / "p", True)
+    manifest.write_text(manifest.read_text().replace("ball-010,ball,0,test", "ball-010,ball,0,val"))
+    with pytest.raises(ArtifactError, match="labels or splits"):
+        evaluate(manifest, FINETUNED, [answer], [tmp_path / "one"], seeds=[0])

@@ -1,0 +1,81 @@
+"""What every task keeps to, whatever its kind: members are found here by themselves."""
+
+import numpy as np
+import pytest
+
+from pointlift import rooms
+from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.settings import mistakes, parse
+from pointlift.tasks.shapes import Predictions, Shapes
+
+NUM_CLASSES, WIDTH, PER_CLASS = 4, 6, 12
+RECIPE = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1}
+SPLIT = np.tile([0] * 6 + [1] * 2 + [2] * 4, NUM_CLASSES).astype(np.uint8)
+LABEL = np.repeat(np.arange(NUM_CLASSES), PER_CLASS)
+IDS = tuple(f"class{label}-{number:02d}" for number, label in enumerate(LABEL))
+
+
+def block(kind: str) -> dict:
+    """The least a block of this kind must say."""
+    found = {"kind": kind, "dataset": "toy"}
+    required = {name for name, field in rooms.settings_class("tasks", kind).model_fields.items() if field.is_required()}
+    return found | ({"recipe": RECIPE} if "recipe" in required else {})
+
+
+def task_of(kind: str):
+    module = rooms.load("tasks", kind)
+    return module.build(parse(module.Settings, block(kind), kind))
+
+
+def answers(kind: str, clear: bool, seed: int = 0):
+    """What the task judges: centres of classes, or the right logits, under little or overwhelming noise."""
+    rng = np.random.default_rng(seed)
+    noise = 1e-3 if clear else 1e3
+    if rooms.settings_class("tasks", kind).finetunes:
+        kept = SPLIT > 0
+        logits = np.eye(NUM_CLASSES)[LABEL[kept]] + noise * rng.normal(size=(3, kept.sum(), NUM_CLASSES))
+        ids = tuple(np.array(IDS)[kept])
+        return Predictions(ids, np.arange(3), logits.astype(np.float32), LABEL[kept], SPLIT[kept], 24)
+    values = rng.normal(size=(NUM_CLASSES, WIDTH))[LABEL] + noise * rng.normal(size=(len(LABEL), WIDTH))
+    return Shapes(IDS, values.astype(np.float32), LABEL, SPLIT, NUM_CLASSES)
+
+
+def headline(judgement) -> float:
+    return judgement.values[0].value
+
+
+@pytest.fixture(params=rooms.available("tasks"))
+def kind(request) -> str:
+    return request.param
+
+
+def test_settings_are_read_without_importing_the_member(kind):
+    cheap = rooms.settings_class("tasks", kind)
+    assert issubclass(cheap, TaskSettings)
+    assert mistakes(cheap, block(kind), "tasks.x") == []
+    assert "unknown key" in mistakes(cheap, block(kind) | {"shoots": 3}, "tasks.x")[0]
+    assert isinstance(cheap.finetunes, bool) and isinstance(cheap.joint, bool)
+    assert cheap.finetunes or not cheap.joint
+
+
+def test_values_and_outcomes_fit_one_another(kind):
+    found = task_of(kind).evaluate(answers(kind, clear=True))
+    assert found.test_ids == tuple(np.array(IDS)[SPLIT == 2])
+    assert len({(value.metric, value.selection) for value in found.values}) == len(found.values)
+    assert found.n_train > 0 and found.outcomes
+    by_name = {value.metric: value.value for value in found.values if value.selection == "last"}
+    for metric, outcome in found.outcomes.items():
+        assert len(outcome) == len(found.test_ids)
+        assert np.mean(outcome) == pytest.approx(by_name[metric])
+
+
+def test_perfect_answers_score_one_and_noise_is_near_chance(kind):
+    task = task_of(kind)
+    assert headline(task.evaluate(answers(kind, clear=True))) == 1.0
+    noisy = [headline(task.evaluate(answers(kind, clear=False, seed=seed))) for seed in range(20)]
+    assert np.mean(noisy) == pytest.approx(1 / NUM_CLASSES, abs=0.08)
+
+
+def test_the_same_answers_give_the_same_judgement(kind):
+    task = task_of(kind)
+    assert task.evaluate(answers(kind, clear=False)) == task.evaluate(answers(kind, clear=False))

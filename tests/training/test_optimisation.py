@@ -1,0 +1,69 @@
+"""Schedules against the values of the published recipe; optimisers against their defining steps."""
+
+import pytest
+import torch
+from torch import nn
+
+from pointlift.contracts.recipe import Recipe
+from pointlift.training.optimisation import build_optimiser, learning_rate
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe(**({"epochs": 1, "batch_size": 1, "learning_rate": 0.1, "final_learning_rate": 1e-3} | changes))
+
+
+@pytest.mark.parametrize(("total", "last"), [(350, 0.00100199), (500, 0.00100098)])
+def test_cosine_of_the_published_recipe(total, last):
+    assert learning_rate(recipe(), 0, total) == pytest.approx(0.1)
+    assert learning_rate(recipe(), total // 2, total) == pytest.approx(0.0505)
+    assert learning_rate(recipe(), total - 1, total) == pytest.approx(last, abs=5e-9)
+
+
+def test_cosine_is_torchs_own():
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=20, eta_min=1e-3)
+    for step in range(20):
+        assert learning_rate(recipe(), step, 20) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-9)
+        optimiser.step()
+        schedule.step()
+
+
+def test_warm_up_is_linear_and_reaches_the_top():
+    rates = [learning_rate(recipe(warmup_steps=4), step, 20) for step in range(20)]
+    assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    assert all(before > after for before, after in zip(rates[4:], rates[5:], strict=False))
+
+
+def test_a_warm_up_longer_than_the_run_still_gives_rates():
+    rates = [learning_rate(recipe(warmup_steps=100), step, 3) for step in range(3)]
+    assert rates == pytest.approx([0.05, 0.1, 0.1])
+    assert learning_rate(recipe(warmup_steps=100), 0, 1) == pytest.approx(0.1)
+
+
+def test_sgd_has_momentum_and_weight_decay():
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimiser = build_optimiser([weight], recipe(optimiser="sgd", momentum=0.5, weight_decay=0.25))
+    expected, velocity = 2.0, 0.0
+    for _ in range(3):
+        weight.grad = torch.tensor([1.0])
+        optimiser.step()
+        velocity = 0.5 * velocity + 1.0 + 0.25 * expected
+        expected -= 0.1 * velocity
+    assert weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_adamws_first_step_is_the_rate_whatever_the_gradient():
+    weight = nn.Parameter(torch.tensor([2.0, 2.0]))
+    optimiser = build_optimiser([weight], recipe(weight_decay=0.5))
+    weight.grad = torch.tensor([1e-3, -1e3])
+    optimiser.step()
+    decayed = 2.0 * (1 - 0.1 * 0.5)
+    torch.testing.assert_close(weight.detach(), torch.tensor([decayed - 0.1, decayed + 0.1]), atol=1e-5, rtol=0)
+
+
+def test_frozen_parameters_are_left_out():
+    layer = nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    assert build_optimiser(layer.parameters(), recipe()).param_groups[0]["params"] == [layer.weight]
+    with pytest.raises(ValueError, match="nothing to train"):
+        build_optimiser([layer.bias], recipe())
