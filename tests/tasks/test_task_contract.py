@@ -72,8 +72,8 @@ def test_values_and_outcomes_fit_one_another(kind):
 def test_perfect_answers_score_one_and_noise_is_near_chance(kind):
     task = task_of(kind)
     assert headline(task.evaluate(answers(kind, clear=True))) == 1.0
-    noisy = [headline(task.evaluate(answers(kind, clear=False, seed=seed))) for seed in range(20)]
-    assert np.mean(noisy) == pytest.approx(1 / NUM_CLASSES, abs=0.08)
+    noisy = [headline(task.evaluate(answers(kind, clear=False, seed=seed))) for seed in range(8)]
+    assert np.mean(noisy) == pytest.approx(1 / NUM_CLASSES, abs=0.1)
 
 
 def test_the_same_answers_give_the_same_judgement(kind):
