@@ -1,0 +1,128 @@
+"""A strict and fast reader of OFF text files that knows the ways real ones are broken.
+
+Format: https://shape.cs.princeton.edu/benchmark/documentation/off_format.html; geomview's prefixes (C, N, ST) add
+numbers to a vertex, which are skipped, as are colours after a face.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.shards import Array
+from pointlift.geometry.meshes import triangulate
+
+_KEYWORD = re.compile(rb"(?:ST)?C?N?OFF(?=[\s\d]|$)")
+_COMMENT = re.compile(rb"#[^\n]*")
+_MOST = 50_000_000  # vertices or faces that a file may promise
+
+
+def is_off(content: bytes) -> bool:
+    """Whether a file begins as OFF files do, comments and byte order mark aside."""
+    start = _COMMENT.sub(b"", content[:4096].removeprefix(b"\xef\xbb\xbf")).lstrip()
+    return _KEYWORD.match(start) is not None
+
+
+def read_off(content: bytes) -> tuple[Array, Array, Array]:
+    """Read an OFF file: vertices (v, 3) float64, faces (f, 3) int64, polygon_index (f,) int64.
+
+    Polygons are cut into fans; polygon_index says which polygon of the file a face came from. Raises
+    ``UnusableShapeError`` with the reason.
+    """
+    lines = _lines(content)
+    num_vertices, num_faces = _counts(lines)
+    if len(lines) < num_vertices + num_faces:
+        lines = _rewrapped(lines, num_vertices, num_faces)
+    if len(lines) > num_vertices + num_faces:
+        surplus = len(lines) - num_vertices - num_faces
+        raise UnusableShapeError(f"OFF file has {surplus} lines more than its header promises")
+    vertices = _vertices([line.split() for line in lines[:num_vertices]])
+    faces, polygon_index = _faces([line.split() for line in lines[num_vertices:]])
+    return vertices, faces, polygon_index
+
+
+def _lines(content: bytes) -> list[bytes]:
+    """Lines with something on them, keyword and comments taken out; the first one holds the counts."""
+    if b"#" in content:
+        content = _COMMENT.sub(b"", content)
+    content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n").lstrip()
+    keyword = _KEYWORD.match(content)
+    content = content[keyword.end() :] if keyword else content
+    if content.lstrip()[:6].upper() == b"BINARY":
+        raise UnusableShapeError("binary OFF is not supported; save it as text")
+    return [line for line in content.split(b"\n") if line.strip()]
+
+
+def _counts(lines: list[bytes]) -> tuple[int, int]:
+    """Take the counts off the first line or lines; returns vertices and faces (edges are not used)."""
+    found: list[bytes] = []
+    while lines and len(found) < 2:
+        found += lines.pop(0).split()
+    try:
+        counts = [int(word) for word in found]
+    except ValueError:
+        raise UnusableShapeError(f"OFF header holds no counts: {_shown(b' '.join(found))}") from None
+    if not 2 <= len(counts) <= 3:
+        raise UnusableShapeError(f"OFF header must hold 2 or 3 counts, not {len(counts)}")
+    if min(counts[:2]) < 0 or max(counts[:2]) > _MOST:
+        raise UnusableShapeError(f"OFF header promises {counts[0]} vertices and {counts[1]} faces")
+    if not counts[0] or not counts[1]:
+        raise UnusableShapeError(f"the mesh is empty: {counts[0]} vertices and {counts[1]} faces")
+    return counts[0], counts[1]
+
+
+def _rewrapped(lines: list[bytes], num_vertices: int, num_faces: int) -> list[bytes]:
+    """One vertex or face per line, from a file that breaks its lines elsewhere (no colours then)."""
+    words = b" ".join(lines).split()
+    found = [b" ".join(words[3 * index : 3 * index + 3]) for index in range(min(num_vertices, len(words) // 3))]
+    at = 3 * num_vertices
+    while at < len(words) and len(found) < num_vertices + num_faces:
+        length = int(words[at]) if words[at].isdigit() else len(words)
+        if at + length + 1 > len(words):
+            break
+        found.append(b" ".join(words[at : at + length + 1]))
+        at += length + 1
+    if len(found) < num_vertices + num_faces or at != len(words):
+        raise UnusableShapeError(
+            f"OFF header promises {num_vertices} vertices and {num_faces} faces, "
+            f"but only {len(lines)} lines follow: truncated, or wrong counts"
+        )
+    return found
+
+
+def _vertices(rows: Sequence[list[bytes]]) -> Array:
+    short = next((index for index, row in enumerate(rows) if len(row) < 3), None)
+    if short is not None:
+        raise UnusableShapeError(
+            f"OFF vertex {short} has {len(rows[short])} coordinates: {_shown(b' '.join(rows[short]))}"
+        )
+    if len({len(row) for row in rows}) > 1:
+        raise UnusableShapeError("OFF vertices have different numbers of values: wrong counts in the header")
+    try:
+        return np.array([row[:3] for row in rows]).astype(np.float64)
+    except ValueError as error:
+        raise UnusableShapeError(f"an OFF vertex holds something that is no number ({error})") from None
+
+
+def _faces(rows: Sequence[list[bytes]]) -> tuple[Array, Array]:
+    try:
+        if all(row[0] == b"3" and len(row) > 3 for row in rows):
+            return np.array([row[1:4] for row in rows]).astype(np.int64), np.arange(len(rows))
+        polygons = [_polygon(index, row) for index, row in enumerate(rows)]
+    except ValueError as error:
+        raise UnusableShapeError(f"an OFF face holds something that is no whole number ({error})") from None
+    return triangulate(polygons)
+
+
+def _polygon(index: int, row: list[bytes]) -> list[int]:
+    count = int(row[0])
+    if count < 0 or len(row) < count + 1:
+        raise UnusableShapeError(f"OFF face {index} promises {count} corners: {_shown(b' '.join(row))}")
+    return [int(word) for word in row[1 : count + 1]]
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:40].decode("latin-1"))

@@ -1,0 +1,40 @@
+"""The folder in which a dataset's raw files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.hashing import file_sha256
+
+SplitName = Literal["train", "val", "test"]
+
+
+def require_folder(folder: Path | None, kind: str) -> Path:
+    """The folder, or ``ArtifactError`` that says how to get one."""
+    if folder is None:
+        raise ArtifactError(f"a dataset of kind {kind} needs files: name its `folder` in config.yaml")
+    if not Path(folder).is_dir():
+        raise ArtifactError(
+            f"{folder}: no such folder; unpack the dataset there, or name its `archive` in config.yaml "
+            "and let download_data do it"
+        )
+    return Path(folder)
+
+
+def require_below(folder: Path | None, kind: str, name: str, file: str) -> Path:
+    """``folder/name`` or ``folder`` itself, whichever holds ``file``."""
+    root = require_folder(folder, kind)
+    for place in (root / name, root):
+        if (place / file).exists():
+            return place
+    raise ArtifactError(f"{root}: holds no {name}/{file}; it must be laid out as the {kind} archive is")
+
+
+def checksum(path: Path) -> str:
+    """sha256 of the file, "" when it cannot be read."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
