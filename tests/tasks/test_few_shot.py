@@ -60,7 +60,7 @@ def test_every_shape_is_drawn_in_the_long_run():
 
 
 def test_a_class_with_too_few_shapes_is_named():
-    with pytest.raises(ArtifactError, match="class 1 .*has 4; lower shots"):
+    with pytest.raises(ArtifactError, match=r"class 1 .*has 4; lower shots"):
         task(shots=[1, 5]).evaluate(shapes(sizes=(12, 4, 12)))
 
 

@@ -50,8 +50,9 @@ def fit_linear(
 ) -> LinearModel:
     """Fit on embeddings (S, C) and labels (S,); ``strength`` is scikit-learn's C, the inverse of regularisation.
 
-    Dimensions are standardised by the rows of ``reference`` (R, C), by default the embeddings themselves. With fewer rows than dimensions the fit is done in the space the rows
-    span: an L2-penalised solution lies in it (representer theorem), so that nothing changes but the time.
+    Dimensions are standardised by the rows of ``reference`` (R, C), by default the embeddings themselves. With fewer
+    rows than dimensions the fit is done in the space the rows span: an L2-penalised solution lies in it (representer
+    theorem), so that nothing changes but the time.
     """
     rows = embedding.astype(np.float64)
     if len(np.unique(label)) < 2:
