@@ -1,0 +1,131 @@
+"""The entry point on small stage files: same bits twice, arms that differ as they should, errors in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import train_student
+from distillation.stored_pairs import write_pairs
+from pointlift.contracts.errors import ArtifactError, ConfigError
+from pointlift.contracts.settings import parse
+from pointlift.operators.checkpoint import load_student
+from pointlift.operators.initialisation import initialised
+from pointlift.students.pointnet import Settings, build
+
+STUDENT = {"kind": "pointnet", "widths": [8, 16, 32], "input_transform": False, "feature_transform": True}
+RECIPE = {"epochs": 6, "batch_size": 6, "learning_rate": 0.01}
+
+
+def settings(**changes):
+    method = {"kind": "pointmcd"}
+    return {"run": "r", "student": STUDENT, "method": method, "recipe": RECIPE, "arm": "mcd", "seed": 0, **changes}
+
+
+SCRATCH = {"method": None, "recipe": None, "arm": "scratch"}
+
+
+def train(folder, paths, **changes):
+    """Run it in this process; the weights and the history it left."""
+    given = Namespace(
+        settings=settings(**changes),
+        output=folder / "weights.safetensors",
+        manifest=None,
+        exclude=[],
+        threads=1,
+        device="cpu",
+        **paths,
+    )
+    train_student.main(given)
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    return load_file(folder / "weights.safetensors"), [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("stages"))
+
+
+def fresh(seed=0):
+    return initialised(lambda: build(parse(Settings, STUDENT, "student")), "student", seed)
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_command_line_in_a_process_of_its_own_gives_the_same_bytes(tmp_path, paths, repository):
+    command = [sys.executable, str(repository / "workflow_scripts" / "train_student.py")]
+    command += ["--settings", json.dumps(settings()), "--device", "cpu", "--threads", "1"]
+    for stage, shards in paths.items():
+        command += [f"--{stage}", *map(str, shards)]
+    output = tmp_path / "a" / "weights.safetensors"
+    subprocess.run([*command, "--output", str(output)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    train(tmp_path / "b", paths)
+    for file in ("weights.safetensors", "history.jsonl", "settings.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_the_loss_falls_and_the_saved_student_is_the_deployed_one(tmp_path, paths):
+    weights, history = train(tmp_path, paths)
+    assert len(history) == RECIPE["epochs"]
+    assert history[-1]["view_loss"] < 0.97 * history[0]["view_loss"]
+    student = fresh()
+    load_student(tmp_path / "weights.safetensors", student, parse(Settings, STUDENT, "student").model_dump(mode="json"))
+    assert weights.keys() == student.state_dict().keys()  # no head, no statistics of targets
+    assert not same(weights, fresh().state_dict())
+    resolved = json.loads((tmp_path / "settings.json").read_text())
+    assert resolved["recipe"]["optimiser"] == "adamw"
+
+
+def test_scratch_is_the_student_every_arm_starts_from(tmp_path):
+    none = {"points": [], "visibility": [], "features": []}
+    weights, history = train(tmp_path, none, **SCRATCH)
+    assert same(weights, fresh().state_dict())
+    assert history == []
+    other, _ = train(tmp_path / "other", none, **SCRATCH, seed=1)
+    assert same(other, fresh(1).state_dict())
+    assert not same(other, weights)
+
+
+def test_a_distillation_that_learns_nothing_moves_no_weight(tmp_path, paths):
+    """Start of an arm = scratch: with a vanishing learning rate the parameters stay what scratch has."""
+    recipe = {**RECIPE, "learning_rate": 1e-30, "epochs": 1}
+    weights, _ = train(tmp_path, paths, recipe=recipe)
+    for name, value in fresh().named_parameters():
+        torch.testing.assert_close(weights[name], value.detach(), rtol=0, atol=1e-29, msg=name)
+
+
+def test_arms_differ_and_seeds_differ(tmp_path, paths):
+    arms = ("mcd", "all_visible", "shuffled", "random_visibility")
+    found = {arm: train(tmp_path / arm, paths, arm=arm)[0]["rest.0.weight"] for arm in arms}
+    found["seed"] = train(tmp_path / "seed", paths, seed=1)[0]["rest.0.weight"]
+    assert len({np.asarray(value).tobytes() for value in found.values()}) == len(found)
+
+
+def test_mistakes_are_told_with_their_key(tmp_path, paths):
+    with pytest.raises(ConfigError, match="a method needs a recipe"):
+        train(tmp_path, paths, recipe=None)
+    with pytest.raises(ConfigError, match=r"students has no kind 'sphere'; available: .*pointnet"):
+        train(tmp_path, paths, student={"kind": "sphere"})
+    with pytest.raises(ConfigError, match=r"method\.weights: unknown key"):
+        train(tmp_path, paths, method={"kind": "pointmcd", "weights": 1.0})
+    with pytest.raises(ConfigError, match="needs the key kind"):
+        train(tmp_path, paths, student={})
+    with pytest.raises(ArtifactError, match="no points shards"):
+        train(tmp_path, {**paths, "points": []})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_unusable_shapes_stop_it_before_anything_is_written(tmp_path):
+    paths = write_pairs(tmp_path, unusable={"features": (2, 3)})
+    with pytest.raises(ArtifactError, match="2 of 12 shapes are unusable"):
+        train(tmp_path / "out", paths)
+    assert not (tmp_path / "out").exists()
+    train(tmp_path / "out", paths, max_quarantined=0.2)
