@@ -7,6 +7,7 @@ numbers to a vertex, which are skipped, as are colours after a face.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,9 +40,7 @@ def read_off(content: bytes) -> tuple[Array, Array, Array]:
     if len(lines) > num_vertices + num_faces:
         surplus = len(lines) - num_vertices - num_faces
         raise UnusableShapeError(f"OFF file has {surplus} lines more than its header promises")
-    vertices = _vertices([line.split() for line in lines[:num_vertices]])
-    faces, polygon_index = _faces([line.split() for line in lines[num_vertices:]])
-    return vertices, faces, polygon_index
+    return _vertices(lines[:num_vertices]), *_faces(lines[num_vertices:])
 
 
 def _lines(content: bytes) -> list[bytes]:
@@ -93,12 +92,14 @@ def _rewrapped(lines: list[bytes], num_vertices: int, num_faces: int) -> list[by
     return found
 
 
-def _vertices(rows: Sequence[list[bytes]]) -> Array:
+def _vertices(lines: Sequence[bytes]) -> Array:
+    numbers = _numbers(lines, np.float64)
+    if len(numbers) == 3 * len(lines):
+        return numbers.reshape(-1, 3)
+    rows = [line.split() for line in lines]
     short = next((index for index, row in enumerate(rows) if len(row) < 3), None)
     if short is not None:
-        raise UnusableShapeError(
-            f"OFF vertex {short} has {len(rows[short])} coordinates: {_shown(b' '.join(rows[short]))}"
-        )
+        raise UnusableShapeError(f"OFF vertex {short} has {len(rows[short])} coordinates: {_shown(lines[short])}")
     if len({len(row) for row in rows}) > 1:
         raise UnusableShapeError("OFF vertices have different numbers of values: wrong counts in the header")
     try:
@@ -107,14 +108,24 @@ def _vertices(rows: Sequence[list[bytes]]) -> Array:
         raise UnusableShapeError(f"an OFF vertex holds something that is no number ({error})") from None
 
 
-def _faces(rows: Sequence[list[bytes]]) -> tuple[Array, Array]:
+def _faces(lines: Sequence[bytes]) -> tuple[Array, Array]:
+    numbers = _numbers(lines, np.int64)
+    if len(numbers) == 4 * len(lines) and (numbers[::4] == 3).all():
+        return numbers.reshape(-1, 4)[:, 1:].copy(), np.arange(len(lines))
     try:
-        if all(row[0] == b"3" and len(row) > 3 for row in rows):
-            return np.array([row[1:4] for row in rows]).astype(np.int64), np.arange(len(rows))
-        polygons = [_polygon(index, row) for index, row in enumerate(rows)]
+        return triangulate([_polygon(index, line.split()) for index, line in enumerate(lines)])
     except ValueError as error:
         raise UnusableShapeError(f"an OFF face holds something that is no whole number ({error})") from None
-    return triangulate(polygons)
+
+
+def _numbers(lines: Sequence[bytes], dtype: type[np.generic]) -> Array:
+    """All numbers of the lines, fast; fewer than there are words when one of them is no number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return np.fromstring(b" ".join(lines), dtype=dtype, sep=" ")
+        except ValueError:
+            return np.zeros(0, dtype=dtype)
 
 
 def _polygon(index: int, row: list[bytes]) -> list[int]:

@@ -1,0 +1,122 @@
+"""Unpacking an archive that somebody else made: nothing lands outside the folder, and half of one never stays."""
+
+from __future__ import annotations
+
+import logging
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pointlift.contracts.errors import ArtifactError, MachineError
+from pointlift.contracts.hashing import file_sha256
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 5_000_000
+LARGEST_RATIO = 200  # unpacked bytes per archive byte; mesh text reaches about 10 to 20
+SMALLEST_LIMIT = 64 << 20  # bytes; below it the ratio does not count
+SPARE_BYTES = 256 << 20  # disk space to leave free
+_MARKER = ".unpacked_by_pointlift"
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
+
+
+def unpack(archive: Path, folder: Path, sha256: str | None = None) -> dict[str, Any]:
+    """Unpack a zip or tar archive (plain, gz, bz2, xz) as the whole content of ``folder``.
+
+    Returns archive (name), sha256, files (number) and bytes (unpacked). Replaces what an earlier call unpacked there,
+    but never files of anybody else. Raises ``ArtifactError`` (missing, damaged, wrong checksum, unsafe, too large) or
+    ``MachineError`` (disk full); then ``folder`` is as it was.
+    """
+    found = _verified_sha256(Path(archive), sha256)
+    _require_own(Path(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        content = temporary / "content"
+        content.mkdir()
+        count, size = _unpack_into(Path(archive), content)
+        (content / _MARKER).write_text(found + "\n", encoding="utf-8")
+        _swap(content, folder, temporary / "previous")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {"archive": Path(archive).name, "sha256": found, "files": count, "bytes": size}
+
+
+def _verified_sha256(archive: Path, wanted: str | None) -> str:
+    if not archive.is_file():
+        raise ArtifactError(f"{archive}: no such archive; put it there, or set paths.archives in config.yaml")
+    found = file_sha256(archive)
+    if wanted is not None and found != wanted:
+        raise ArtifactError(
+            f"{archive}: sha256 is {found}, must be {wanted}; the download is damaged or another version: get it again"
+        )
+    return found
+
+
+def _require_own(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+        raise ArtifactError(
+            f"{folder}: holds files that were not unpacked here by pointlift; move them away, or drop `archive` from "
+            "the dataset's block to use them as they are"
+        )
+
+
+def _swap(content: Path, folder: Path, previous: Path) -> None:
+    if folder.exists():
+        folder.replace(previous)
+    try:
+        content.replace(folder)
+    except OSError:
+        if previous.exists():
+            previous.replace(folder)
+        raise
+
+
+def _unpack_into(archive: Path, folder: Path) -> tuple[int, int]:
+    limit = max(LARGEST_RATIO * archive.stat().st_size, SMALLEST_LIMIT)
+    count = size = 0
+    try:
+        for name, length, extract in _members(archive):
+            count, size = count + 1, size + length
+            if count > MOST_FILES or size > limit:
+                raise ArtifactError(f"{archive}: unpacks to more than {limit} bytes or {MOST_FILES} files; refused")
+            _require_inside(archive, name)
+            free = shutil.disk_usage(folder).free
+            if length + SPARE_BYTES > free:
+                raise MachineError(
+                    f"{folder.parent.parent}: disk is full, {free} bytes free; make room and start again"
+                )
+            extract(folder)
+    except _BROKEN as error:
+        raise ArtifactError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}); get it again") from None
+    if not count:
+        raise ArtifactError(f"{archive}: holds no files")
+    return count, size
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
+    """(name, bytes, function that extracts it into a folder) of every regular file."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                if not info.is_dir():
+                    yield info.filename, info.file_size, lambda folder, i=info: packed.extract(i, folder)
+        return
+    with tarfile.open(archive, mode="r|*") as stream:
+        for member in stream:
+            if member.isfile():
+                yield member.name, member.size, lambda folder, m=member: stream.extract(m, folder, filter="data")
+            elif not member.isdir():
+                raise ArtifactError(f"{archive}: {member.name!r} is a link or a special file; refused")
+
+
+def _require_inside(archive: Path, name: str) -> None:
+    paths = PurePosixPath(name), PureWindowsPath(name)
+    if any(path.is_absolute() or path.drive or ".." in path.parts for path in paths):
+        raise ArtifactError(f"{archive}: {name!r} leads out of the folder; refused")
