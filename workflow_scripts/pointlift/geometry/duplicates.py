@@ -15,13 +15,13 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array
 from pointlift.geometry.descriptors import shape_descriptor
 
-DEFAULT_THRESHOLD = 0.09
-_CANDIDATE_DISTANCE = 0.15  # L1 between descriptors; copies sampled anew lie well below it
-_SIMILAR_SPREAD = 1.10  # principal axes whose spreads differ by less than this ratio may have changed places
-_COARSE_POINTS = 128
-_FINE_POINTS = 384
-_KEPT_FRAMES = 3
-_ITERATIONS = 12
+DEFAULT_THRESHOLD = 1.25
+_POINTS = 1024
+_CANDIDATE_DISTANCE = 0.10  # L1 between descriptors; 99.7 % of copies sampled anew lie below it
+_HOPELESS = (1.8, 1.25)  # thresholds above which a coarse and a half-refined alignment are given up
+_SIMILAR_SPREAD = 1.15  # principal axes whose spreads differ by less than this ratio may have changed places
+_COARSE_POINTS = 40
+_KEPT_FRAMES = 4
 
 
 def near_duplicates(
@@ -29,40 +29,47 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Pairs (index_a, index_b, chamfer) of shapes nearer than ``threshold``, sorted by index.
 
-    points_a, points_b : point sets (n, 3) sampled from surfaces, n may differ. Candidates are pairs with similar
-    ``shape_descriptor``; their chamfer distance is the least that turning, mirroring, moving and scaling one onto the
-    other finds (``aligned_chamfer``), in root mean square radii of the shape.
+    points_a, points_b : point sets (n, 3) drawn from surfaces by area; ``_POINTS`` of each are used. Candidates are
+    pairs with similar ``shape_descriptor``; their chamfer distance is the least that turning, mirroring, moving and
+    scaling one onto the other finds, in spacings: 1 means as near as two samples of one surface (``aligned_chamfer``).
     """
     if not len(points_a) or not len(points_b):
         return []
-    poses_a, poses_b = [_pose(points) for points in points_a], [_pose(points) for points in points_b]
+    poses_b = [_pose(points) for points in points_b]
     descriptors_b = np.stack([_descriptor(points) for points in points_b])
     found = []
     for index_a, points in enumerate(points_a):
         apart = cdist(_descriptor(points)[None], descriptors_b, "cityblock")[0]
+        pose_a = _pose(points)
         for index_b in np.flatnonzero(apart < _CANDIDATE_DISTANCE):
-            chamfer = _aligned_chamfer(poses_a[index_a], poses_b[index_b], give_up_above=2 * threshold)
+            chamfer = _aligned_chamfer(pose_a, poses_b[index_b], threshold)
             if chamfer < threshold:
                 found.append((index_a, int(index_b), chamfer))
     return found
 
 
 def aligned_chamfer(points_a: Array, points_b: Array) -> float:
-    """Chamfer distance after the best similarity or mirror similarity found, in root mean square radii.
+    """Chamfer distance after the best similarity or mirror similarity found, in spacings of the points.
 
-    Mean of the two mean nearest-neighbour distances. Both shapes are brought to their principal axes; every sign and
-    every exchange of axes with like spreads is tried (with turns between them where axes are not determined), and the
-    best few are refined by iterated closest points in both directions (Besl, McKay 1992; scale as Umeyama 1991).
+    Mean of the two mean nearest-neighbour distances, over the mean distance from a point to its nearest in the same
+    set: two samples of one surface come to 1 whatever its area. Both shapes are brought to their principal axes; every
+    sign and every exchange of axes with like spreads is tried (with turns between them where axes are not determined),
+    and the best few are refined by iterated closest points in both directions (Besl, McKay 1992; scale as Umeyama
+    1991).
     """
-    return _aligned_chamfer(_pose(points_a), _pose(points_b), give_up_above=np.inf)
+    return _aligned_chamfer(_pose(points_a), _pose(points_b), threshold=np.inf)
 
 
 @dataclass(frozen=True)
 class _Pose:
-    """Points (n, 3) with mean 0 and root mean square radius 1 along their principal axes; spreads (3,) descending."""
+    """Points (n, 3) with mean 0 and root mean square radius 1 along their principal axes.
+
+    spreads : (3,) standard deviations along the axes, descending; spacing : mean distance to the nearest other point.
+    """
 
     points: Array
     spreads: Array
+    spacing: float
     tree: cKDTree
 
 
@@ -71,22 +78,30 @@ def _descriptor(points: Array) -> Array:
 
 
 def _pose(points: Array) -> _Pose:
-    centred = np.asarray(points, dtype=np.float64) - np.mean(points, axis=0, dtype=np.float64)
+    points = np.asarray(_evenly(points, _POINTS), dtype=np.float64)
+    centred = points - points.mean(axis=0)
     radius = np.sqrt((centred**2).sum(axis=1).mean())
     _, spreads, axes = np.linalg.svd(centred / (radius if radius > 0 else 1.0), full_matrices=False)
     moved = centred @ axes.T / (radius if radius > 0 else 1.0)
-    return _Pose(moved, spreads / np.sqrt(len(points)), cKDTree(moved))
+    tree = cKDTree(moved)
+    return _Pose(moved, spreads / np.sqrt(len(points)), float(tree.query(moved, k=2)[0][:, 1].mean()), tree)
 
 
-def _aligned_chamfer(first: _Pose, second: _Pose, give_up_above: float) -> float:
+def _aligned_chamfer(first: _Pose, second: _Pose, threshold: float) -> float:
+    """In three stages, each for those alone that may still end below the threshold."""
+    spacing = max((first.spacing + second.spacing) / 2, np.finfo(np.float64).tiny)
     frames = _frames(first.spreads, second.spreads)
-    sample = _evenly(first.points, _COARSE_POINTS)
-    turned = np.einsum("fij,nj->fni", frames, sample)
-    coarse = second.tree.query(turned.reshape(-1, 3))[0].reshape(len(frames), -1).mean(axis=1)
-    best = np.argsort(coarse, kind="stable")[:_KEPT_FRAMES]
-    if coarse[best[0]] > give_up_above:
-        return float(coarse[best[0]])
-    return min(_refined_chamfer(first, second, frames[frame]) for frame in best)
+    turned = np.einsum("fij,nj->fni", frames, _evenly(first.points, _COARSE_POINTS))
+    coarse = second.tree.query(turned.reshape(-1, 3))[0].reshape(len(frames), -1).mean(axis=1) / spacing
+    kept = np.argsort(coarse, kind="stable")[:_KEPT_FRAMES]
+    if coarse[kept[0]] > _HOPELESS[0] * threshold:
+        return float(coarse[kept[0]])
+    tried = [_closest_points(first, second, (frames[frame], np.zeros(3)), 96, 5) for frame in kept]
+    nearest = [_chamfer(first, second, pose, 192) / spacing for pose in tried]
+    best = int(np.argmin(nearest))
+    if nearest[best] > _HOPELESS[1] * threshold:
+        return nearest[best]
+    return _chamfer(first, second, _closest_points(first, second, tried[best], 512, 10), _POINTS) / spacing
 
 
 def _frames(spreads_a: Array, spreads_b: Array) -> Array:
@@ -112,22 +127,31 @@ def _turns(spreads: Array) -> Array:
     if upper and lower:
         return _ALL_TURNS
     if upper or lower:
-        return Rotation.from_euler("z" if upper else "x", np.arange(6) * 15, degrees=True).as_matrix()
+        return Rotation.from_euler("z" if upper else "x", 15.0 * np.arange(6)[:, None], degrees=True).as_matrix()
     return np.eye(3)[None]
 
 
 _ALL_TURNS = Rotation.from_euler("xyz", list(itertools.product((0, 30, 60), repeat=3)), degrees=True).as_matrix()
 
 
-def _refined_chamfer(first: _Pose, second: _Pose, frame: Array) -> float:
-    linear, shift = frame, np.zeros(3)
-    sample_a, sample_b = _evenly(first.points, _FINE_POINTS), _evenly(second.points, _FINE_POINTS)
-    for _ in range(_ITERATIONS):
+def _closest_points(
+    first: _Pose, second: _Pose, start: tuple[Array, Array], count: int, iterations: int
+) -> tuple[Array, Array]:
+    """Iterated closest points in both directions on ``count`` points of each: (linear (3, 3), shift (3,))."""
+    linear, shift = start
+    sample_a, sample_b = _evenly(first.points, count), _evenly(second.points, count)
+    for _ in range(iterations):
         onto_b = second.points[second.tree.query(sample_a @ linear.T + shift)[1]]
         onto_a = first.points[first.tree.query((sample_b - shift) @ np.linalg.inv(linear).T)[1]]
         linear, shift = _similarity(np.vstack([sample_a, onto_a]), np.vstack([onto_b, sample_b]))
-    forth = second.tree.query(first.points @ linear.T + shift)[0].mean()
-    back = cKDTree(first.points @ linear.T + shift).query(second.points)[0].mean()
+    return linear, shift
+
+
+def _chamfer(first: _Pose, second: _Pose, pose: tuple[Array, Array], count: int) -> float:
+    linear, shift = pose
+    scale = float(np.linalg.norm(linear[0]))  # linear is a scaled orthogonal matrix
+    forth = second.tree.query(_evenly(first.points, count) @ linear.T + shift)[0].mean()
+    back = scale * first.tree.query((_evenly(second.points, count) - shift) @ np.linalg.inv(linear).T)[0].mean()
     return float(forth + back) / 2
 
 
