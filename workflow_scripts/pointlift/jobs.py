@@ -55,11 +55,11 @@ class Jobs:
 
     def train_teacher(self, teacher: str) -> str:
         """train_teacher: the whole block."""
-        return canonical_json({"block": _dump(self.config.teachers[teacher]), "seed": 0})
+        return canonical_json({"block": _dump(self.config.teachers[teacher]), "class_names": None, "seed": 0})
 
     def extract_features(self, teacher: str) -> str:
-        """extract_features: the teacher without how it was trained (its weights are an input)."""
-        return canonical_json({"block": _dump(self.config.teachers[teacher], without=("training",))})
+        """extract_features: the whole block."""
+        return canonical_json({"block": _dump(self.config.teachers[teacher])})
 
     def train_student(self, run: str, seed: int) -> str:
         """train_student: the run with the blocks it names."""
