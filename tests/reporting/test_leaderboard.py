@@ -62,10 +62,9 @@ def test_difference_is_paired_over_items_with_seeds_averaged_first() -> None:
 def test_items_are_matched_by_id_not_by_place() -> None:
     outcomes = draw_outcomes(0.7, 1)
     base = make_metrics("mcd", "mcd", 0, outcomes)
-    turned = make_metrics(
-        "scratch", "scratch", 0, outcomes[::-1], test_ids=base.test_ids[::-1], outcomes={"accuracy": tuple(outcomes[::-1])}
-    )
-    row = next(row for row in leaderboard_rows("mini", [base, turned]) if row["run"] == "mcd")
+    turned = {"test_ids": base.test_ids[::-1], "outcomes": {"accuracy": tuple(outcomes[::-1])}}
+    other = make_metrics("scratch", "scratch", 0, outcomes[::-1], **turned)
+    row = next(row for row in leaderboard_rows("mini", [base, other]) if row["run"] == "mcd")
     assert (row["delta_vs_control"], row["p_value"], row["delta_ci95_low"]) == ("0", "1", "")
 
 

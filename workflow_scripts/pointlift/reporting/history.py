@@ -57,15 +57,22 @@ def _curves(path: Path) -> dict[str, Points]:
     for index, record in enumerate(_records(path)):
         x = float(record.get("epoch", record.get("step", index)))
         for key, value in record.items():
-            if key not in _NO_CURVE and isinstance(value, int | float) and math.isfinite(value):
+            if key not in _NO_CURVE and _is_number(value):
                 curves.setdefault(key, []).append((x, float(value)))
     return curves
 
 
 def _records(path: Path) -> list[dict[str, float]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line is not an object")
+        return records
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
     except ValueError as error:
         raise ArtifactError(f"{path}: not JSON lines ({error}); delete it and run snakemake again") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -20,7 +20,8 @@ def measured(suite: str, leaderboard: Sequence[Row]) -> str:
     chosen = "Every number is" if last else "The headline tables are"
     return (
         f"Suite {suite}: {_plural(len(runs), 'run')} judged by {_plural(len(tasks), 'task')}, {seeds} each. "
-        f"{chosen} of the last weights of a fixed schedule; no epoch, seed or setting was chosen on a test set."
+        f"{chosen} of the last weights of a fixed schedule, over all seeds: "
+        "no epoch and no seed was chosen by a test score."
     )
 
 
