@@ -160,7 +160,8 @@ def _similarity(source: Array, target: Array) -> tuple[Array, Array]:
     mean_source, mean_target = source.mean(axis=0), target.mean(axis=0)
     centred = source - mean_source
     left, strength, right = np.linalg.svd((target - mean_target).T @ centred)
-    linear = left @ right * (strength.sum() / (centred**2).sum())
+    spread = (centred**2).sum()
+    linear = left @ right * (strength.sum() / spread if spread > 0 and strength.sum() > 0 else 1.0)
     return linear, mean_target - linear @ mean_source
 
 
