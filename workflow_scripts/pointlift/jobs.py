@@ -14,6 +14,7 @@ from pointlift.configuration import FAMILY_ROOMS
 from pointlift.contracts.blocks import RunSettings
 from pointlift.contracts.hashing import canonical_json, digest
 from pointlift.contracts.settings import Settings
+from pointlift.costs import cost_entries
 from pointlift.graph import Graph
 
 
@@ -139,53 +140,18 @@ class Jobs:
         return used
 
     def collect_metrics(self) -> str:
-        """The suite's name, where each job's cost was written, and what must be disjoint."""
-        suite = self.config.suite
-        return canonical_json({"suite": suite, "cost": self._costs(), "disjoint": self.disjoint_sets()})
+        """The suite and its seeds, where each job's cost was written, and what must be disjoint."""
+        suite, seeds = self.config.suite, list(self.config.chosen.seeds)
+        costs, disjoint = cost_entries(self.graph), self.disjoint_sets()
+        return canonical_json({"suite": suite, "seeds": seeds, "cost": costs, "disjoint": disjoint})
 
     def draw_report(self) -> str:
-        """What the page says of the suite beside its tables."""
-        chosen = self.config.chosen
-        blocks = {
-            "runs": {name: _dump(self.config.runs[name]) for name in chosen.runs},
-            "tasks": {name: _dump(self.config.tasks[name]) for name in chosen.tasks},
-        }
-        return canonical_json({"suite": self.config.suite, "seeds": list(chosen.seeds), "config": blocks})
-
-    def _costs(self) -> list[dict[str, str]]:
-        """Benchmark file, phase and run of every job behind the suite; shared phases have an empty run."""
-        graph, chosen, rows = self.graph, self.config.chosen, []
-
-        def add(phase: str, run: str, *words: str) -> None:
-            path = f"{graph.results}/benchmarks/{phase}/{'.'.join(words)}.tsv"
-            rows.append({"path": path, "phase": phase, "run": run})
-
-        for dataset in graph.datasets_used:
-            add("build_manifest", "", dataset)
-            for shard in graph.shards(dataset):
-                add("prepare_meshes", "", dataset, shard)
-                add("sample_points", "", dataset, shard)
-        for dataset, rig in graph.views_used:
-            for shard in graph.shards(dataset):
-                add("render_views", "", dataset, rig, shard)
-        for path in sorted({file for run in chosen.runs for file in graph.feature_files(run)}):
-            dataset, rig, teacher, shard = path.removesuffix(".safetensors").split("/")[-4:]
-            add("extract_features", "", dataset, rig, teacher, shard)
-            add("compute_visibility", "", dataset, rig, shard)
-        for teacher in graph.trained_teachers:
-            add("train_teacher", "", teacher)
-        for run in chosen.runs:
-            for seed in chosen.seeds:
-                add("train_student", run, f"{run}.seed{seed}")
-        for run, task, dataset in graph.evaluations:
-            protocol = graph.protocol_in_path(run, dataset)
-            if graph.finetunes(task, dataset):
-                for seed in chosen.seeds:
-                    add("finetune_student", run, run, task, dataset, protocol, f"seed{seed}")
-            else:
-                add("embed_shapes", run, run, dataset)
-            add("evaluate_task", run, run, task, dataset, protocol)
-        return [row for number, row in enumerate(rows) if row not in rows[:number]]
+        """The suite, its seeds, and one digest of every block it rests on."""
+        config = self.config
+        chosen = {name: _dump(config.runs[name]) for name in config.chosen.runs}
+        used = {"runs": chosen, "rows": [self._made_of(config.runs[r], t, d) for r, t, d in self.graph.evaluations]}
+        provenance = {"config": digest(used)}
+        return canonical_json({"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance})
 
     def disjoint_sets(self) -> list[dict[str, Any]]:
         """What must not share a shape, per transfer run and downstream dataset: [{row, sets: [[dataset, splits]]}]."""

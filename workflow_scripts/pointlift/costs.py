@@ -1,0 +1,74 @@
+"""Where the cost of every job behind a suite is written, and which files it made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pointlift.graph import Graph
+
+Entry = dict[str, Any]
+
+
+def cost_entries(graph: Graph) -> list[Entry]:
+    """One entry per job: Snakemake's benchmark file, phase, run ("" for shared phases), files made, GPUs, weights."""
+    entries = [*_shape_jobs(graph), *_view_jobs(graph), *_teacher_jobs(graph), *_run_jobs(graph)]
+    return [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
+
+
+def _entry(
+    graph: Graph, phase: str, words: list[str], files: list[str], *, run: str = "", torch: bool = False
+) -> Entry:
+    weights = next((file for file in files if file.endswith("weights.safetensors")), None)
+    path = f"{graph.results}/benchmarks/{phase}/{'.'.join(words)}.tsv"
+    gpus = float(graph.gpus_per_job()) if torch else 0.0
+    return {"path": path, "phase": phase, "run": run, "files": files, "weights": weights, "gpus": gpus}
+
+
+def _shape_jobs(graph: Graph) -> Iterator[Entry]:
+    for dataset in graph.datasets_used:
+        yield _entry(graph, "build_manifest", [dataset], [graph.manifest(dataset)])
+        for shard, meshes, points in zip(
+            graph.shards(dataset),
+            graph.shard_files("meshes", dataset),
+            graph.shard_files("points", dataset),
+            strict=True,
+        ):
+            yield _entry(graph, "prepare_meshes", [dataset, shard], [meshes])
+            yield _entry(graph, "sample_points", [dataset, shard], [points])
+
+
+def _view_jobs(graph: Graph) -> Iterator[Entry]:
+    for dataset, rig in graph.views_used:
+        for shard, file in zip(graph.shards(dataset), graph.shard_files("views", dataset, rig), strict=True):
+            yield _entry(graph, "render_views", [dataset, rig, shard], [file])
+
+
+def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
+    for teacher in graph.trained_teachers:
+        yield _entry(graph, "train_teacher", [teacher], graph.teacher_weights(teacher), torch=True)
+    for file in sorted({file for run in graph.config.chosen.runs for file in graph.feature_files(run)}):
+        dataset, rig, teacher, shard = file.removesuffix(".safetensors").split("/")[-4:]
+        seen = f"{graph.results}/visibility/{dataset}/{rig}/{shard}.safetensors"
+        yield _entry(graph, "compute_visibility", [dataset, rig, shard], [seen])
+        yield _entry(graph, "extract_features", [dataset, rig, teacher, shard], [file], torch=True)
+
+
+def _run_jobs(graph: Graph) -> Iterator[Entry]:
+    seeds = graph.config.chosen.seeds
+    for run in graph.config.chosen.runs:
+        for seed in seeds:
+            weights = [graph.student_weights(run, seed)]
+            yield _entry(graph, "train_student", [f"{run}.seed{seed}"], weights, run=run, torch=True)
+    for run, task, dataset in graph.evaluations:
+        protocol = graph.protocol_in_path(run, dataset)
+        answers = graph.answers(run, task, dataset)
+        if graph.finetunes(task, dataset):
+            for seed, file in zip(seeds, answers, strict=True):
+                words = [run, task, dataset, protocol, f"seed{seed}"]
+                head = f"{graph.finetuned_folder(run, task, dataset, seed)}/weights.safetensors"
+                yield _entry(graph, "finetune_student", words, [file, head], run=run, torch=True)
+        else:
+            yield _entry(graph, "embed_shapes", [run, dataset], answers, run=run, torch=True)
+        metrics = graph.metrics_files(run, task, dataset)
+        yield _entry(graph, "evaluate_task", [run, task, dataset, protocol], metrics, run=run)
