@@ -12,7 +12,7 @@ from pointlift.contracts.metrics import read_metrics
 from pointlift.contracts.settings import parse
 from pointlift.reporting import tables
 from pointlift.reporting.cost import cost_rows, job_costs
-from pointlift.reporting.disjointness import check_disjoint
+from pointlift.reporting.disjointness import check_disjoint, duplicates_left_out, used_shapes
 from pointlift.reporting.leaderboard import leaderboard_rows
 from pointlift.reporting.quarantine import dataset_name, faults_of_table, faults_of_views, quarantine_rows
 from pointlift.reporting.slices import CollectSettings
@@ -23,11 +23,13 @@ def main(arguments: Any) -> None:
     settings = parse(CollectSettings, arguments.settings, "collect_metrics")
     metrics = [read_metrics(path) for path in sorted(arguments.metrics)]
     manifests = {dataset_name(path): read_manifest(path) for path in arguments.manifests}
-    check_disjoint(settings.disjoint, manifests)
+    quarantines = {dataset_name(path): read_quarantine(path) for path in arguments.quarantines}
+    left_out = [(dataset, table["shape_id"]) for dataset, table in quarantines.items()]
+    left_out += [duplicates_left_out(path) for path in arguments.duplicates]
+    check_disjoint(settings.disjoint, used_shapes(manifests, left_out))
     check_seeds(metrics, settings.seeds)
     faults = [fault for path in arguments.views for fault in faults_of_views(path)]
-    for path in arguments.quarantines:
-        faults += faults_of_table(dataset_name(path), read_quarantine(path))
+    faults += [fault for dataset, table in quarantines.items() for fault in faults_of_table(dataset, table)]
     jobs = job_costs(settings.cost, arguments.benchmarks)
     tables.write_table(arguments.summary, tables.SUMMARY_COLUMNS, summary_rows(settings.suite, metrics))
     tables.write_table(arguments.leaderboard, tables.LEADERBOARD_COLUMNS, leaderboard_rows(settings.suite, metrics))
@@ -38,5 +40,6 @@ def main(arguments: Any) -> None:
 if __name__ == "__main__":
     lists = ("metrics", "manifests", "quarantines", "views")
     parser = Parser(__doc__).add_paths(*lists, many=lists)
+    parser.add_argument("--duplicates", type=Path, nargs="*", default=[], help="{dataset}.duplicates.{other}.csv files")
     parser.add_argument("--benchmarks", type=Path, nargs="*", default=[], help="besides those the settings name")
     run(main, parser.add_paths("summary", "leaderboard", "cost", "quarantine").parse_args())

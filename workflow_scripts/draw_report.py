@@ -10,20 +10,23 @@ from pointlift.reporting import tables
 from pointlift.reporting.contact_sheet import contact_sheets
 from pointlift.reporting.history import read_histories
 from pointlift.reporting.page import render_page
+from pointlift.reporting.provenance import gather
 from pointlift.reporting.quarantine import dataset_name
 from pointlift.reporting.slices import PageSettings
 
 
 def main(arguments: Any) -> None:
     manifests = {dataset_name(path): read_manifest(path) for path in arguments.manifests}
+    settings = parse(PageSettings, arguments.settings, "draw_report")
     page = render_page(
-        parse(PageSettings, arguments.settings, "draw_report"),
+        settings,
         summary=tables.read_table(arguments.summary, tables.SUMMARY_COLUMNS),
         leaderboard=tables.read_table(arguments.leaderboard, tables.LEADERBOARD_COLUMNS),
         cost=tables.read_table(arguments.cost, tables.COST_COLUMNS),
         quarantine=tables.read_table(arguments.quarantine, tables.QUARANTINE_COLUMNS),
         trainings=read_histories(arguments.history),
         sheets=contact_sheets(arguments.views, manifests),
+        provenance=gather(settings.provenance, settings.config),
     )
     write_text(arguments.output, page)
 

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from pointlift.contracts.errors import ArtifactError, PointliftError
-from pointlift.reporting.disjointness import check_disjoint
+from pointlift.reporting.disjointness import check_disjoint, duplicates_left_out, used_shapes
 from pointlift.reporting.slices import Disjoint
 from reporting.fixture_metrics import manifest_table
 
@@ -64,3 +66,15 @@ def test_splits_that_are_not_named_do_not_count_and_unknown_hashes_are_no_match(
 def test_a_missing_manifest_is_an_error() -> None:
     with pytest.raises(ArtifactError, match="no manifest of down"):
         check_disjoint([ROW], {"up": _manifests()["up"]})
+
+
+def test_shapes_that_were_left_out_do_not_count(tmp_path: Path) -> None:
+    manifests = _manifests()
+    manifests["up"].loc[3, "sha256"] = manifests["down"].loc[7, "sha256"]
+    path = tmp_path / "up.duplicates.down.csv"
+    path.write_text(f"shape_id,other_id,chamfer_distance\n{IDS[3]},{OTHERS[7]},0.00001\n", encoding="utf-8")
+    assert duplicates_left_out(path) == ("up", [IDS[3]])
+    check_disjoint([ROW], used_shapes(manifests, [duplicates_left_out(path), ("elsewhere", ["x"])]))
+    with pytest.raises(PointliftError, match="share 1 shape"):
+        check_disjoint([ROW], used_shapes(manifests, [("up", [IDS[4]])]))
+    assert len(manifests["up"]) == 10

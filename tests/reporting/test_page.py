@@ -57,7 +57,9 @@ def _metrics(num_seeds: int = 2) -> list[Metrics]:
     return metrics
 
 
-def _page(metrics: list[Metrics], text: str = "plain", **settings: Any) -> str:
+def _page(
+    metrics: list[Metrics], text: str = "plain", provenance: dict[str, Any] | None = None, **settings: Any
+) -> str:
     cost = {"run": text, "phase": "train_student", "jobs": "1", "wall_s": "61.5", "cpu_hours": "", "gpu_hours": "0"}
     cost |= {"peak_rss_mb": "", "bytes": "2500000", "parameters": "1234567"}
     faults: Row = {"dataset": text, "shapes": "40", "stage": "prepare_meshes", "reason": text, "quarantined": "3"}
@@ -70,6 +72,7 @@ def _page(metrics: list[Metrics], text: str = "plain", **settings: Any) -> str:
         quarantine=[{**faults, "example": text}],
         trainings=[Training("students", text, {"a_loss": [[(0.0, 1.0), (1.0, 0.5)]], text: [[(0.0, 0.1)]]})],
         sheets=[Sheet(text, "ring6", (strip,))],
+        provenance=provenance or {},
     )
 
 
@@ -92,7 +95,9 @@ def test_links_within_the_page_lead_somewhere() -> None:
 
 
 def test_text_from_the_data_is_text() -> None:
-    page = _page(_metrics(), EVIL, provenance={"commit": EVIL, "versions": {EVIL: EVIL}}, command=EVIL)
+    page = _page(
+        _metrics(), EVIL, provenance={"commit": EVIL, "versions": {EVIL: EVIL}}, command=EVIL, config={"runs": EVIL}
+    )
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 10
     _Reader(page)
@@ -163,6 +168,8 @@ def test_the_command_and_provenance_are_told() -> None:
 
 def test_an_empty_suite_still_makes_a_page() -> None:
     settings = PageSettings(suite="none", seeds=(0,))
-    page = render_page(settings, summary=[], leaderboard=[], cost=[], quarantine=[], trainings=[], sheets=[])
+    names = ("summary", "leaderboard", "cost", "quarantine", "trainings", "sheets")
+    nothing: dict[str, Any] = {name: [] for name in names}
+    page = render_page(settings, **nothing, provenance={})
     assert "Nothing was measured." in page
     assert len(page.encode()) < 20_000

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from pointlift.contracts.errors import ArtifactError, PointliftError
 from pointlift.reporting.slices import Disjoint
+from pointlift.reporting.tables import read_table
 
 _SHOWN = 5
+_DUPLICATES = ("shape_id", "other_id", "chamfer_distance")
 
 
 def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame]) -> None:
@@ -27,6 +30,22 @@ def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFram
     if faults:
         remedy = "give the blocks disjoint splits or exclude_duplicates_of, or name the protocol joint"
         raise PointliftError("\n".join([*faults, remedy]))
+
+
+def used_shapes(
+    manifests: Mapping[str, pd.DataFrame], left_out: Iterable[tuple[str, Iterable[str]]]
+) -> dict[str, pd.DataFrame]:
+    """The manifests without shapes nobody was given. left_out : (dataset, shape ids) pairs; a dataset may recur."""
+    used = dict(manifests)
+    for dataset, shape_ids in left_out:
+        if dataset in used:
+            used[dataset] = used[dataset][~used[dataset]["shape_id"].isin(set(shape_ids))]
+    return used
+
+
+def duplicates_left_out(path: Path) -> tuple[str, list[str]]:
+    """Dataset and its shape ids that ``{dataset}.duplicates.{other}.csv`` takes out of distillation."""
+    return path.name.split(".duplicates.")[0], [row["shape_id"] for row in read_table(path, _DUPLICATES)]
 
 
 def _select(manifests: Mapping[str, pd.DataFrame], dataset: str, splits: tuple[str, ...]) -> pd.DataFrame:

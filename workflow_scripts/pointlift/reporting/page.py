@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ def render_page(
     quarantine: Sequence[Row],
     trainings: Sequence[Training],
     sheets: Sequence[Sheet],
+    provenance: Mapping[str, Any],
 ) -> str:
     """The page as text. Everything that comes from data is escaped; the same input gives the same text."""
     found = cells(leaderboard)
@@ -55,7 +57,8 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         suite=settings.suite,
         command=settings.command or f"make benchmark SUITE={settings.suite}",
-        provenance=flatten(settings.provenance),
+        provenance=flatten(provenance),
+        config=json.dumps(settings.config, indent=1, sort_keys=True) if settings.config else "",
         measured=measured(settings.suite, leaderboard) if leaderboard else "Nothing was measured.",
         verdicts=verdicts(found, summary),
         sections=[

@@ -35,7 +35,8 @@ class CollectSettings(BaseSettings):
     """What ``collect_metrics`` is told."""
 
     suite: str
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = ()
+    """Seeds of the suite: metrics of any other are an error. Empty: not checked."""
     disjoint: tuple[Disjoint, ...] = ()
     cost: tuple[CostEntry, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -43,13 +44,16 @@ class CollectSettings(BaseSettings):
 
 
 class PageSettings(BaseSettings):
-    """What ``draw_report`` is told. ``provenance`` is shown as it is: commit, config digest, versions."""
+    """What ``draw_report`` is told."""
 
     suite: str
     seeds: tuple[int, ...] = Field(min_length=1)
     provenance: dict[str, Any] = Field(default_factory=dict)
+    """Shown beside commit, config digest and versions; wins over them."""
     command: str = ""
     """What makes the page again; empty: ``make benchmark SUITE=<suite>``."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The blocks of config.yaml behind the suite: shown, with their digest."""
 
 
 class ShowSettings(BaseSettings):

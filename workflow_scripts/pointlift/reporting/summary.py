@@ -32,7 +32,7 @@ def summary_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
 def check_seeds(metrics: Sequence[Metrics], seeds: Sequence[int]) -> None:
     """Raise ``ArtifactError`` for a seed the suite does not have, or a run that is not the same thing everywhere.
 
-    A missing seed is only logged: ``n_seeds`` of the leaderboard tells it.
+    A missing seed is only logged: ``n_seeds`` of the leaderboard tells it. Without ``seeds``, seeds are not checked.
     """
     runs: dict[str, tuple[str, ...]] = {}
     found: dict[tuple[str, str, str, str], set[int]] = {}
@@ -43,7 +43,7 @@ def check_seeds(metrics: Sequence[Metrics], seeds: Sequence[int]) -> None:
                 f"run {item.run} is {what} in one metrics file and {runs[item.run]} in another; "
                 "delete results/metrics and run snakemake again"
             )
-        if item.seed not in seeds:
+        if seeds and item.seed not in seeds:
             raise ArtifactError(f"run {item.run}, {item.protocol}: seed {item.seed} is not of the suite {list(seeds)}")
         found.setdefault((item.run, item.task, item.dataset, item.protocol), set()).add(item.seed)
     for name, has in sorted(found.items()):
