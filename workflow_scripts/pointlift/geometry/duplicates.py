@@ -15,7 +15,7 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array
 from pointlift.geometry.descriptors import shape_descriptor
 
-DEFAULT_THRESHOLD = 1.25
+DEFAULT_THRESHOLD = 1.3
 _POINTS = 1024
 _CANDIDATE_DISTANCE = 0.10  # L1 between descriptors; 99.7 % of copies sampled anew lie below it
 _HOPELESS = (1.8, 1.25)  # thresholds above which a coarse and a half-refined alignment are given up
