@@ -3,9 +3,10 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from pointlift.contracts.blocks import Scan
 from pointlift.geometry.duplicates import aligned_chamfer, near_duplicates
-from pointlift.geometry.meshes import Mesh
-from pointlift.geometry.sampling import sample_surface
+from pointlift.geometry.meshes import Mesh, normalise
+from pointlift.geometry.sampling import sample_scan, sample_surface
 
 
 def boxes(*parts):
@@ -97,3 +98,15 @@ def test_points_that_are_hardly_shapes_are_no_error():
     found = near_duplicates([flat, line, place], [flat * 2, line + 1, place])
     assert {(first, second) for first, second, _ in found} >= {(0, 0), (1, 1)}
     assert all(np.isfinite(chamfer) for _, _, chamfer in found)
+
+
+def test_what_shows_from_outside_finds_a_copy_without_its_inner_surfaces():
+    hollow = SHAPES["chair"]
+    inside = [trimesh.creation.box([0.9, 0.9, 0.06]) for _ in range(3)] + [trimesh.creation.box([0.9, 0.05, 0.9])]
+    inside[-1].apply_translation([0, 0.5, 0.5])
+    model = trimesh.util.concatenate([hollow, *inside])
+    meshes = [normalise(Mesh(np.asarray(each.vertices), np.asarray(each.faces)))[0] for each in (model, hollow)]
+    seen = [sample_scan(mesh, Scan(num_views=20), 1024, np.random.default_rng(0))[0] for mesh in meshes]
+    whole = [sample_surface(mesh, 1024, np.random.default_rng(0))[0] for mesh in meshes]
+    assert len(near_duplicates(seen[:1], seen[1:])) == 1
+    assert near_duplicates(whole[:1], whole[1:]) == []

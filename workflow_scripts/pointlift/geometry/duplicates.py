@@ -17,7 +17,7 @@ from pointlift.geometry.descriptors import shape_descriptor
 
 DEFAULT_THRESHOLD = 1.3
 _POINTS = 1024
-_CANDIDATE_DISTANCE = 0.10  # L1 between descriptors; 99.7 % of copies sampled anew lie below it
+_CANDIDATE_DISTANCE = 0.10  # L1 between descriptors; 99 % of copies sampled anew lie below 0.08
 _HOPELESS = (1.8, 1.25)  # thresholds above which a coarse and a half-refined alignment are given up
 _SIMILAR_SPREAD = 1.15  # principal axes whose spreads differ by less than this ratio may have changed places
 _COARSE_POINTS = 40
@@ -32,6 +32,8 @@ def near_duplicates(
     points_a, points_b : point sets (n, 3) drawn from surfaces by area; ``_POINTS`` of each are used. Candidates are
     pairs with similar ``shape_descriptor``; their chamfer distance is the least that turning, mirroring, moving and
     scaling one onto the other finds, in spacings: 1 means as near as two samples of one surface (``aligned_chamfer``).
+    Where one set may have inner surfaces that the other lacks (a model and its watertight repair), draw the points
+    with ``sample_scan`` from some 20 viewpoints: only what shows from outside is then compared.
     """
     if not len(points_a) or not len(points_b):
         return []
