@@ -11,6 +11,7 @@ rule collect_metrics:
             for dataset in GRAPH.datasets_used
         ],
         views=TARGETS.views,
+        duplicates=GRAPH.all_duplicates(),
     output:
         summary=f"results/report/{SUITE}/summary.csv",
         leaderboard=f"results/report/{SUITE}/leaderboard.csv",
@@ -29,11 +30,12 @@ rule collect_metrics:
     params:
         settings=JOBS.collect_metrics(),
         code=JOBS.code("collect_metrics"),
+        duplicates=JOBS.arguments(duplicates=GRAPH.all_duplicates()),
     message:
         "Collecting the metrics of suite {SUITE}"
     shell:
         "python {SCRIPTS}/collect_metrics.py --settings {params.settings:q} --metrics {input.metrics:q}"
-        " --manifests {input.manifests:q} --quarantines {input.quarantines:q} --views {input.views:q}"
+        " --manifests {input.manifests:q} --quarantines {input.quarantines:q} --views {input.views:q} {params.duplicates:q}"
         " --summary {output.summary:q} --leaderboard {output.leaderboard:q} --cost {output.cost:q}"
         " --quarantine {output.quarantine:q} > {log:q} 2>&1"
 

@@ -123,6 +123,10 @@ class Graph:
         others = self.config.datasets[block.dataset].exclude_duplicates_of
         return [f"{self.results}/manifest/{block.dataset}.duplicates.{other}.csv" for other in others]
 
+    def all_duplicates(self) -> list[str]:
+        """Every list of near-duplicates that the suite's runs leave out."""
+        return sorted({file for run in self.config.chosen.runs for file in self.duplicates(run)})
+
     def student_weights(self, run: str, seed: int) -> str:
         """Where a run's student lies. A joint run starts like a scratch run: initialised, not distilled."""
         return f"{self.results}/students/{run}/seed{seed}/weights.safetensors"

@@ -159,12 +159,10 @@ class Jobs:
         for run_name, _, dataset in self.graph.evaluations:
             run = self.config.runs[run_name]
             teacher = self.config.teachers[run.teacher] if run.teacher else None
-            sets: list[list[Any]] = [[dataset, ["train", "val"]], [dataset, ["test"]]]
-            if run.form == "transfer":
-                sets = [[dataset, ["train", "val", "test"]]]
-                sets += [[run.dataset, ["train", "val", "test"]]] if run.dataset else []
-                taught = teacher.training.dataset if teacher and teacher.training else None
-                sets += [[taught, ["train", "val", "test"]]] if taught else []
+            taught = teacher.training.dataset if teacher and teacher.training else None
+            others = [name for name in (run.dataset, taught) if name not in (None, dataset)]
+            sets = [[dataset, ["train", "val"]], [dataset, ["test"]]]
+            sets += [[name, ["train", "val", "test"]] for name in others]
             row = {"row": f"{run_name} on {self.graph.protocol(run_name, dataset)}", "sets": sets}
             if row not in rows:
                 rows.append(row)

@@ -1,0 +1,127 @@
+"""Suite nano from end to end: the results contract, identical bytes, and reruns of exactly what changed."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.stages import read_stages
+
+REPORT = "results/report/nano"
+SUMMARY_COLUMNS = [
+    "suite",
+    "run",
+    "method",
+    "arm",
+    "student",
+    "teacher",
+    "pretrain_dataset",
+    "task",
+    "dataset",
+    "protocol",
+    "selection",
+    "seed",
+    "metric",
+    "value",
+    "n_train",
+    "n_test",
+    "settings_hash",
+]
+
+
+def test_the_report_folder_holds_the_contract(finished_nano):
+    folder = finished_nano.folder / REPORT
+    assert {path.name for path in folder.iterdir()} == {
+        "summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html",
+    }  # fmt: skip
+    summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
+    assert list(summary.columns) == SUMMARY_COLUMNS
+    assert set(summary["arm"]) == {"scratch", "mcd", "shuffled", "random_teacher", "control"}
+    assert set(summary["task"]) == {"classification", "linear_probe", "few_shot"}
+    assert set(summary["protocol"]) == {"procedural/nano/transfer", "procedural/nano/joint"}
+    assert set(summary["selection"]) == {"last", "val"}
+    accuracy = summary[summary["metric"].str.startswith("accuracy")]["value"]
+    assert accuracy.between(0, 1).all()
+    assert accuracy.nunique() > 3
+
+
+def test_every_transfer_run_stands_beside_its_controls(finished_nano):
+    board = pd.read_csv(finished_nano.folder / REPORT / "leaderboard.csv", keep_default_na=False)
+    probe = board[(board["run"] == "nano_mcd") & (board["task"] == "linear_probe") & (board["metric"] == "accuracy")]
+    assert set(probe["control"]) == {"nano_scratch", "nano_mcd_shuffled", "nano_mcd_random_teacher"}
+    joint = board[(board["run"] == "nano_joint_mcd") & (board["selection"] == "last") & (board["metric"] == "accuracy")]
+    assert list(joint["control"]) == ["nano_joint_control"]
+
+
+def test_cost_knows_every_phase(finished_nano):
+    cost = pd.read_csv(finished_nano.folder / REPORT / "cost.csv", keep_default_na=False)
+    phases = set(cost["phase"])
+    assert {"prepare_meshes", "render_views", "train_teacher", "extract_features", "train_student"} <= phases
+    assert (pd.to_numeric(cost["wall_s"]) > 0).all()
+
+
+def test_the_same_config_gives_the_same_bytes(finished_nano, checkout):
+    checkout.snakemake()
+    for name in ("summary.csv", "leaderboard.csv", "quarantine.csv"):
+        first, second = (c.folder / REPORT / name for c in (finished_nano, checkout))
+        assert first.read_bytes() == second.read_bytes(), name
+    for pattern in (
+        "students/*/*/weights.safetensors",
+        "features/*/*/*/*.safetensors",
+        "teachers/*/weights.safetensors",
+    ):
+        files = sorted(finished_nano.folder.glob(f"results/{pattern}"))
+        assert files
+        for file in files:
+            twin = checkout.folder / file.relative_to(finished_nano.folder)
+            assert file.read_bytes() == twin.read_bytes(), file
+
+
+def test_a_second_call_does_nothing_and_says_so(finished_nano):
+    assert finished_nano.planned() == {}
+    result = finished_nano.snakemake()
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_no_shape_and_no_mesh_stands_where_it_must_not(finished_nano):
+    names = ("nano_teacher_shapes", "nano_distillation_shapes", "nano_shapes")
+    manifests = [read_manifest(finished_nano.folder / f"results/manifest/{name}.csv") for name in names]
+    together = pd.concat(manifests)
+    assert len(together) == 240
+    assert together["shape_id"].is_unique
+    assert together["sha256"].is_unique
+
+
+def test_distillation_never_saw_the_task_or_its_labels(finished_nano):
+    settings = json.loads((finished_nano.folder / "results/students/nano_mcd/seed0/settings.json").read_text())
+    assert settings["arm"] == "mcd"
+    meshes = read_stages(sorted((finished_nano.folder / "results/points/nano_distillation_shapes").iterdir()), "points")
+    assert all("-nanodistil-" in shape_id for shape_id in meshes.ids)
+
+
+EDITS = {
+    "one task's setting": ("config.yaml", "shots: [1, 3], draws: 3", "shots: [1, 2], draws: 3", {"evaluate_task": 4}),
+    "a comment in config": ("config.yaml", "suite: mini #", "# a comment\nsuite: mini #", {}),
+    "a docstring": (
+        "workflow_scripts/pointlift/geometry/cameras.py",
+        "from __future__ import annotations",
+        "# why\nfrom __future__ import annotations",
+        {},
+    ),
+    "a method's code": (
+        "workflow_scripts/pointlift/distillation/pointmcd.py",
+        "from __future__ import annotations",
+        "from __future__ import annotations\n\n_NEW = 1",
+        {"train_student": 5, "embed_shapes": 3, "finetune_student": 5, "evaluate_task": 11},
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_reruns_what_it_touches(finished_nano, edit):
+    name, old, new, jobs = EDITS[edit]
+    with finished_nano.edited(name, old, new):
+        planned = finished_nano.planned()
+    downstream = {"collect_metrics": 1, "draw_report": 1, "all": 1} if jobs else {}
+    assert planned == {**jobs, **downstream}
