@@ -63,8 +63,9 @@ def from_tag(model: str | dict[str, Any], tag: str | None, precision: str) -> Im
     try:
         return _create(name, tag, precision, require_pretrained=True, force_quick_gelu=quick_gelu)
     except UNREADABLE as error:
+        wanted = f"{name} ({tag})" if tag else name
         raise MachineError(
-            f"teacher clip: the weights {tag or ''} of {name} could not be fetched or read ({first_line(error)}); "
+            f"teacher clip: the weights of {wanted} could not be fetched or read ({first_line(error)}); "
             "connect once, or give a local weights_file"
         ) from None
 

@@ -105,6 +105,7 @@ def train(course: Course, train_views: LabelledViews, val_views: LabelledViews |
     generator = torch.Generator().manual_seed(stable_seed(seed, "train_teacher"))
     images_I3HW = torch.from_numpy(train_views.images).flatten(0, 1)
     label_I = torch.from_numpy(train_views.label).repeat_interleave(train_views.images.shape[1])
+    course.network.visual.to(memory_format=torch.channels_last)  # a third faster for convolutions on a processor
     table = CompactTokenTable(course.network, course.caption_ids)
     with table:
         optimiser = build_optimiser(course.network.parameters(), course.recipe)
@@ -141,7 +142,8 @@ def _step(
     network, device = course.network, course.device
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=course.recipe.precision == "bf16-mixed"):
-        image_BD = network.encode_image(course.standardise(images_B3HW.to(device)))
+        pixels_B3HW = course.standardise(images_B3HW.to(device)).contiguous(memory_format=torch.channels_last)
+        image_BD = network.encode_image(pixels_B3HW)
         text_KD = network.encode_text(captions_KL.to(device))
     unit_BD, unit_KD = F.normalize(image_BD.float(), dim=-1), F.normalize(text_KD.float(), dim=-1)
     loss = class_caption_loss(unit_BD, unit_KD, label_B.to(device), network.logit_scale.exp())

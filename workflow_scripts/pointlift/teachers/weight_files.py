@@ -30,6 +30,7 @@ UNREADABLE = (
     AttributeError,
     TypeError,
 )
+_LONGEST_LINE = 250
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -83,15 +84,15 @@ def as_float(tensor: Tensor) -> Tensor:
 
 def first_line(error: BaseException) -> str:
     """What an error says, on one line of bounded length."""
-    words = " ".join(str(error).split())
-    return words[:300] or type(error).__name__
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= _LONGEST_LINE else f"{words[:_LONGEST_LINE]} ..."
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
     found = torch.load(path, map_location="cpu", weights_only=True)
     return found.get("state_dict", found)

@@ -1,0 +1,126 @@
+"""The loss against a slow formula and its bounds, zero-shot accuracy by hand, and what the token table leaves alone."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pointlift.contracts.errors import PointliftError
+from pointlift.contracts.recipe import Recipe
+from pointlift.teachers import clip_network, contrastive
+from pointlift.teachers.token_table import CompactTokenTable
+from pointlift.teachers.views import LabelledViews
+from teachers.pictures import MODEL
+
+
+def unit(*shape, seed):
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nn.functional.normalize(values, dim=-1)
+
+
+def slow_loss(image, text, label, scale):
+    """Written from the definition, one exponential at a time."""
+    logits = [[scale * float(i @ t) for t in text] for i in image]
+    image_to_text = 0.0
+    for row, wanted in zip(logits, label, strict=True):
+        image_to_text -= math.log(math.exp(row[wanted]) / sum(math.exp(value) for value in row))
+    text_to_image, present = 0.0, sorted(set(label))
+    for k in present:
+        column = [row[k] for row in logits]
+        own = [value for value, wanted in zip(column, label, strict=True) if wanted == k]
+        total = sum(math.exp(value) for value in column)
+        text_to_image -= sum(math.log(math.exp(value) / total) for value in own) / len(own)
+    return (image_to_text / len(label) + text_to_image / len(present)) / 2.0
+
+
+def test_loss_against_the_slow_formula():
+    label = [0, 3, 3, 1, 0, 3, 1]  # class 2 has no image in the batch
+    image, text = unit(7, 5, seed=0), unit(4, 5, seed=1)
+    found = contrastive.class_caption_loss(image, text, torch.tensor(label), torch.tensor(6.5, dtype=torch.float64))
+    assert float(found) == pytest.approx(slow_loss(image, text, label, 6.5), rel=1e-12)
+
+
+def test_loss_with_one_image_per_class_is_the_usual_symmetric_one():
+    image, text, label = unit(6, 8, seed=2), unit(6, 8, seed=3), torch.arange(6)
+    logits = 9.0 * image @ text.T
+    usual = (torch.nn.functional.cross_entropy(logits, label) + torch.nn.functional.cross_entropy(logits.T, label)) / 2
+    found = contrastive.class_caption_loss(image, text, label, torch.tensor(9.0, dtype=torch.float64))
+    torch.testing.assert_close(found, usual)
+
+
+def test_perfect_alignment_reaches_the_bound_of_shared_captions():
+    """With n images of a class nothing is below log(n) / 2: a caption cannot prefer one of its images."""
+    text = torch.eye(4, dtype=torch.float64)
+    label = torch.arange(4).repeat_interleave(5)
+    found = contrastive.class_caption_loss(text[label], text, label, torch.tensor(100.0, dtype=torch.float64))
+    assert float(found) == pytest.approx(math.log(5) / 2, abs=1e-9)
+
+
+def test_zero_shot_accuracy_per_view_and_per_shape():
+    text = torch.eye(3)
+    image = torch.tensor([[[5.0, 1, 0], [0, 1, 0], [3, 0, 2]], [[0, 0, 2], [0, 1, 0], [0, 1, 0]]])
+    # Shape 0, class 0: two of three views, and together. Shape 1, class 2: one of three views, together class 1.
+    assert contrastive.zero_shot_accuracy(image, text, torch.tensor([0, 2])) == pytest.approx((3 / 6, 1 / 2))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return clip_network.untrained(MODEL, seed=1).eval()
+
+
+def captions(texts):
+    return clip_network.tokenizer(MODEL)(texts).unflatten(0, (len(texts), 1))
+
+
+def test_the_compact_table_says_the_same(network):
+    ids = captions(["a render of a cup", "a render of a vase"])
+    with torch.no_grad():
+        wanted = network.encode_text(ids[:, 0])
+        with CompactTokenTable(network, ids) as table:
+            assert network.token_embedding.num_embeddings < 12
+            assert torch.equal(network.encode_text(table.ids_KTL[:, 0]), wanted)
+        assert torch.equal(network.encode_text(ids[:, 0]), wanted)
+
+
+def test_training_writes_its_rows_back_and_touches_no_other():
+    network, ids = clip_network.untrained(MODEL, seed=2), captions(["cup", "vase"])
+    before = network.token_embedding.weight.detach().clone()
+    with CompactTokenTable(network, ids), torch.no_grad():
+        network.token_embedding.weight += 1.0
+    changed = (network.token_embedding.weight != before).any(dim=1).nonzero().flatten()
+    assert changed.tolist() == torch.unique(ids).tolist()
+
+
+def noise_views(shapes=6):
+    images = np.random.default_rng(0).integers(0, 256, (shapes, 2, 3, 32, 32), dtype=np.uint8)
+    return LabelledViews(images, np.arange(shapes) % 2)
+
+
+def course(**recipe):
+    network = clip_network.untrained(MODEL, seed=3)
+    given = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3} | recipe
+    standardise = lambda images: images.float() / 128.0 - 1.0  # noqa: E731
+    return contrastive.Course(network, standardise, captions(["cup", "vase"]), Recipe(**given))
+
+
+def test_training_is_the_same_bits_for_a_seed_and_others_for_another():
+    runs = []
+    for seed in (0, 0, 1):
+        one = course()
+        history = contrastive.train(one, noise_views(), noise_views(), seed)
+        runs.append((history, torch.cat([tensor.float().flatten() for tensor in one.network.state_dict().values()])))
+    assert runs[0][0] == runs[1][0]
+    assert torch.equal(runs[0][1], runs[1][1])
+    assert not torch.equal(runs[0][1], runs[2][1])
+    assert [row["step"] for row in runs[0][0]] == [3, 6]
+
+
+def test_without_a_val_split_the_accuracy_is_unknown():
+    history = contrastive.train(course(epochs=1), noise_views(), None, seed=0)
+    assert history[0]["val_view_accuracy"] is None
+
+
+def test_a_loss_that_is_not_finite_names_its_step():
+    with pytest.raises(PointliftError, match=r"the loss is nan at step [1-5]"):
+        contrastive.train(course(learning_rate=1e30), noise_views(), None, seed=0)
