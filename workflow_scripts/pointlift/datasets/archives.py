@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import bz2
+import gzip
 import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pointlift.contracts.errors import ArtifactError, MachineError
 from pointlift.contracts.hashing import file_sha256
-
-logger = logging.getLogger(__name__)
 
 MOST_FILES = 5_000_000
 LARGEST_RATIO = 200  # unpacked bytes per archive byte; mesh text reaches about 10 to 20
 SMALLEST_LIMIT = 64 << 20  # bytes; below it the ratio does not count
 SPARE_BYTES = 256 << 20  # disk space to leave free
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ": lzma.open, b"BZh": bz2.open}
 _MARKER = ".unpacked_by_pointlift"
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
 
@@ -108,12 +108,23 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
                 if not info.is_dir():
                     yield info.filename, info.file_size, lambda folder, i=info: packed.extract(i, folder)
         return
-    with tarfile.open(archive, mode="r|*") as stream:
+    with _decompressed(archive) as content, tarfile.open(fileobj=content, mode="r|") as stream:
         for member in stream:
             if member.isfile():
                 yield member.name, member.size, lambda folder, m=member: stream.extract(m, folder, filter="data")
             elif not member.isdir():
                 raise ArtifactError(f"{archive}: {member.name!r} is a link or a special file; refused")
+        while content.read(1 << 20):  # what follows the last file: padding, and the checksum of the whole
+            pass
+
+
+def _decompressed(archive: Path) -> BinaryIO:
+    with archive.open("rb") as stream:
+        start = stream.read(6)
+    for magic, opened in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            return cast(BinaryIO, opened(archive, "rb"))
+    return archive.open("rb")
 
 
 def _require_inside(archive: Path, name: str) -> None:

@@ -50,7 +50,7 @@ _PARTS: dict[str, str] = {
     "sofa": "arm back chaise cushion frame leg stretcher",
     "stool": f"back foot_ring seat {_FRAME} {_PEDESTAL}",
     "table": f"apron shelf_board side_panel top {_FRAME} {_PEDESTAL}",
-    "teapot": "body handle knob lid spout",
+    "teapot": "body foot handle knob lid spout",
     "vase": "body foot handle rim",
 }
 

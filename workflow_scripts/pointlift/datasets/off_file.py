@@ -60,12 +60,14 @@ def _counts(lines: list[bytes]) -> tuple[int, int]:
     found: list[bytes] = []
     while lines and len(found) < 2:
         found += lines.pop(0).split()
+    if len(found) > 3:  # the body begins on the same line
+        lines.insert(0, b" ".join(found[3:]))
     try:
-        counts = [int(word) for word in found]
+        counts = [int(word) for word in found[:3]]
     except ValueError:
         raise UnusableShapeError(f"OFF header holds no counts: {_shown(b' '.join(found))}") from None
-    if not 2 <= len(counts) <= 3:
-        raise UnusableShapeError(f"OFF header must hold 2 or 3 counts, not {len(counts)}")
+    if len(counts) < 2:
+        raise UnusableShapeError("OFF header must hold 2 or 3 counts, of vertices, faces and edges")
     if min(counts[:2]) < 0 or max(counts[:2]) > _MOST:
         raise UnusableShapeError(f"OFF header promises {counts[0]} vertices and {counts[1]} faces")
     if not counts[0] or not counts[1]:

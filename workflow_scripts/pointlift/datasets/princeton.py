@@ -135,6 +135,8 @@ def read_part_labels(path: Path, class_name: str, num_polygons: int) -> Array:
             continue
         if name not in PART_NAMES:
             raise UnusableShapeError(f"{path.name}: unknown part {name!r}")
+        if not all(word.isdigit() for word in words):
+            raise UnusableShapeError(f"{path.name}: {name} holds something that is no face number")
         faces = np.array(words, dtype=np.int64) - 1
         if faces.min() < 0 or faces.max() >= num_polygons or (labels[faces] >= 0).any():
             raise UnusableShapeError(f"{path.name}: {name} names a face twice or one that the mesh does not have")

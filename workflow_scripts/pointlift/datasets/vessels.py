@@ -6,7 +6,7 @@ import numpy as np
 
 from pointlift.contracts.shards import Array
 from pointlift.datasets.assembly import Assembly, Draw
-from pointlift.datasets.solids import lathe, outline, slab, sphere, tube
+from pointlift.datasets.solids import lathe, outline, rod, slab, sphere, tube
 
 Profile = list[tuple[float, float]]
 
@@ -49,6 +49,8 @@ def teapot(draw: Draw) -> Assembly:
         knob = draw.between(0.03, 0.07)
         shape.add("knob", sphere((knob, knob, knob), (0.0, 0.0, height + 0.09 + knob), rings=4, sides=8))
     _add_spout(shape, draw, radius, height)
+    if draw.chance(0.4):
+        _add_feet(shape, draw, 0.8 * skin[0][0])
     if draw.chance(0.3):
         angle = np.linspace(0.0, np.pi, 8)
         rise = draw.between(0.4, 0.7)
@@ -155,9 +157,19 @@ def _ear_path(side: int, start: Array, ends: Array, reach: float, square: bool) 
 
 def _add_spout(shape: Assembly, draw: Draw, radius: float, height: float) -> None:
     low, tip = draw.between(0.2, 0.5) * height, draw.between(0.75, 1.15) * height
-    out = radius + draw.between(0.2, 0.4)
-    bend = draw.between(-0.1, 0.1)
-    path = np.array(
-        [(0.85 * radius, 0.0, low), ((0.85 * radius + out) / 2 + bend, 0.0, (low + tip) / 2 - bend), (out, 0.0, tip)]
-    )
+    start, out = 0.85 * radius, radius + draw.between(0.2, 0.4)
+    share = np.linspace(0.0, 1.0, 7 if draw.chance(0.5) else 3)
+    bend = draw.between(-0.1, 0.1) * np.sin(np.pi * share)
+    path = np.stack([start + (out - start) * share + bend, 0 * share, low + (tip - low) * share - bend], axis=-1)
     shape.add("spout", tube(path, draw.between(0.035, 0.08), (0.0, 1.0, 0.0), sides=8))
+
+
+def _add_feet(shape: Assembly, draw: Draw, reach: float) -> None:
+    """A ring below the body, or three or four small feet."""
+    count, drop = draw.whole(2, 4), draw.between(0.04, 0.12)
+    if count == 2:
+        shape.add("foot", lathe([(1.1 * reach, -drop), (reach, 0.02)], sides=12))
+        return
+    for angle in 2 * np.pi * np.arange(count) / count:
+        x, y = reach * float(np.cos(angle)), reach * float(np.sin(angle))
+        shape.add("foot", rod((x, y, -drop), (0.9 * x, 0.9 * y, 0.05), 0.03, 0.05, sides=6))

@@ -1,0 +1,92 @@
+"""What every member of the room datasets keeps, from its first day."""
+
+import re
+
+import numpy as np
+import pytest
+
+from pointlift import rooms
+from pointlift.contracts.blocks import DatasetSettings
+from pointlift.contracts.errors import PointliftError, UnusableShapeError
+from pointlift.contracts.settings import mistakes
+
+KINDS = rooms.available("datasets")
+
+
+def loaded_ids(dataset):
+    """A few ids over the whole dataset."""
+    return dataset.ids[:: max(1, len(dataset.ids) // 5)]
+
+
+def test_the_room_has_the_kinds_that_config_may_name():
+    assert KINDS == ("folder", "princeton", "procedural", "psb")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_without_the_member_equal_settings_of_the_member(kind):
+    cheap, full = rooms.settings_class("datasets", kind), rooms.load("datasets", kind).Settings
+    assert issubclass(cheap, DatasetSettings) and issubclass(full, DatasetSettings)
+    assert cheap.model_json_schema() == full.model_json_schema()
+    assert cheap.needs_files == full.needs_files
+    assert mistakes(cheap, {"kind": kind, "no_such_key": 1}, "block")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_distinct_safe_and_listed_cheaply(kind, open_dataset, raw_folders):
+    dataset = open_dataset(kind)
+    assert len(set(dataset.ids)) == len(dataset.ids) > 0
+    assert all(re.fullmatch(r"[A-Za-z0-9._/-]+", shape_id) for shape_id in dataset.ids)
+    assert rooms.load("datasets", kind).list_ids(dataset._settings, raw_folders.get(kind)) == dataset.ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_sorted_and_the_source_is_told(kind, open_dataset):
+    dataset = open_dataset(kind)
+    assert list(dataset.class_names) == sorted(set(dataset.class_names))
+    assert list(dataset.part_names) == sorted(set(dataset.part_names))
+    assert all("/" in name for name in dataset.part_names)
+    assert dataset.licence
+    assert dataset.up_axis in ("x", "y", "z", None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_meshes_are_clean_and_labelled(kind, open_dataset):
+    dataset = open_dataset(kind)
+    for shape_id in loaded_ids(dataset):
+        try:
+            mesh = dataset.load(shape_id)
+        except UnusableShapeError:
+            assert kind == "psb"  # the small layout holds nine of its shapes
+            continue
+        assert mesh.vertices.dtype == np.float64 and mesh.faces.dtype == np.int64
+        assert np.isfinite(mesh.vertices).all()
+        assert set(np.unique(mesh.faces)) == set(range(len(mesh.vertices)))
+        if dataset.part_names:
+            assert mesh.part_label.dtype == np.int16 and mesh.part_label.shape == (len(mesh.faces),)
+            own = {dataset.part_names[label].split("/")[0] for label in mesh.part_label}
+            assert own == {dataset.entry(shape_id).class_name}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_do_not_change_from_call_to_call(kind, open_dataset):
+    dataset, again = open_dataset(kind), open_dataset(kind)
+    for shape_id in loaded_ids(dataset):
+        entry = dataset.entry(shape_id)
+        assert entry == again.entry(shape_id)
+        assert entry.split in ("train", "val", "test")
+        assert re.fullmatch(r"[0-9a-f]{64}|", entry.sha256)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_id_is_a_clear_error(kind, open_dataset):
+    with pytest.raises(PointliftError):
+        open_dataset(kind).load("nothing-of-the-kind")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "procedural"])
+@pytest.mark.parametrize("folder", [None, "missing"])
+def test_a_missing_folder_says_what_to_do(kind, folder, tmp_path):
+    module = rooms.load("datasets", kind)
+    settings = module.Settings(kind=kind, protocol="test/one")
+    with pytest.raises(PointliftError, match=r"folder|archive"):
+        module.build(settings, folder and tmp_path / folder)
