@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 
 from pointlift import rooms
 from pointlift.contracts.command import Parser, run
@@ -21,11 +22,13 @@ def main(arguments: argparse.Namespace) -> None:
     write_quarantine(arguments.quarantine, unusable)
     rows = manifest_rows(shards)
     if len(unusable) > settings.max_quarantined * len(rows):
+        for shape_id, stage, reason in unusable:
+            logging.getLogger("build_manifest").warning("%s: %s: %s", stage, shape_id, reason)
         first = "; ".join(f"{shape_id}: {reason}" for shape_id, _, reason in unusable[:3])
         raise ArtifactError(
             f"dataset {arguments.output.stem}: {len(unusable)} of {len(rows)} shapes cannot be used, more than its "
             f"max_quarantined of {settings.max_quarantined:g} allows (first: {first}). "
-            f"All reasons: {arguments.quarantine}. Mend the files, or raise max_quarantined in config.yaml"
+            "All reasons stand in the lines before this one. Mend the files, or raise max_quarantined in config.yaml"
         )
     write_manifest(arguments.output, rows)
 
