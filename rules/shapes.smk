@@ -115,8 +115,8 @@ rule sample_points:
 rule find_duplicates:
     """List the shapes of one dataset that are near-duplicates of another's, whatever their pose and scale."""
     input:
-        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
-        others=lambda wildcards: GRAPH.shard_files("points", wildcards.other),
+        meshes=lambda wildcards: GRAPH.shard_files("meshes", wildcards.dataset),
+        others=lambda wildcards: GRAPH.shard_files("meshes", wildcards.other),
     output:
         duplicates="results/manifest/{dataset}.duplicates.{other}.csv",
     log:
@@ -135,5 +135,5 @@ rule find_duplicates:
     message:
         "Looking for shapes of {wildcards.other} in {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/find_duplicates.py --settings {params.settings:q} --points {input.points:q}"
+        "python {SCRIPTS}/find_duplicates.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --others {input.others:q} --output {output.duplicates:q} > {log:q} 2>&1"

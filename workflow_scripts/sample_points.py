@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import pack, read_stage, write_stage
-from pointlift.geometry.meshes import Mesh
+from pointlift.geometry.meshes import meshes_of
 from pointlift.geometry.sampling import sample_scan
 
 
@@ -21,19 +20,17 @@ def main(arguments: argparse.Namespace) -> None:
     count, seed = arguments.settings["num_points"], arguments.settings["seed"]
     scan = parse(Scan, arguments.settings["scan"], "scan")
     meshes = read_stage(arguments.meshes, "meshes")
-    corners = list(itertools.pairwise(meshes["vertex_offsets"])), list(itertools.pairwise(meshes["face_offsets"]))
     drawn, labels, valid, quarantine = [], [], meshes["valid"].copy(), {}
-    for row, (shape_id, (v0, v1), (f0, f1)) in enumerate(zip(meshes.ids, *corners, strict=True)):
+    for row, (shape_id, mesh) in enumerate(zip(meshes.ids, meshes_of(meshes), strict=True)):
         points = np.zeros((0, 3), np.float32), np.zeros(0, np.int32), np.zeros((0, 3), np.float32)
         if valid[row]:
-            mesh = Mesh(meshes["vertices"][v0:v1].astype(np.float64), meshes["faces"][f0:f1].astype(np.int64))
             try:
                 points = sample_scan(mesh, scan, count, np.random.default_rng(stable_seed(shape_id, seed, "points")))
             except UnusableShapeError as error:
                 valid[row], quarantine[shape_id] = False, str(error)
         drawn.append(points)
-        if "part_label" in meshes.arrays:
-            labels.append(meshes["part_label"][f0:f1][points[1]])
+        if mesh.part_label is not None:
+            labels.append(mesh.part_label[points[1]])
     points, offsets = pack([points for points, _, _ in drawn])
     arrays = {"points": points, "point_offsets": offsets, "valid": valid}
     arrays["face_index"] = np.concatenate([face_index for _, face_index, _ in drawn])

@@ -32,7 +32,8 @@ class Jobs:
 
     def prepare_meshes(self, dataset: str, shard: str) -> str:
         """prepare_meshes: the dataset without how points are taken, and this shard's own ids."""
-        block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS))
+        listing = self.config.datasets[dataset].listing
+        block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS, *listing))
         return canonical_json({"block": block, "ids": list(self.graph.shards(dataset)[shard])})
 
     def build_manifest(self, dataset: str) -> str:

@@ -42,6 +42,8 @@ class DatasetSettings(Settings):
     """Datasets whose near-duplicates are taken out of this one before distillation."""
     seed: int = Field(default=0, ge=0)
     needs_files: ClassVar[bool] = False
+    listing: ClassVar[tuple[str, ...]] = ()
+    """Keys (with defaults) that only say which ids there are: more shapes leave the shards that are there alone."""
 
 
 class Cameras(Settings):
@@ -152,8 +154,7 @@ class RunSettings(Settings):
         if self.method is None:
             if given or self.form == "joint" or self.arm != "scratch":
                 raise ValueError(
-                    "a run without a method is arm scratch, form transfer, "
-                    "without teacher, rig, dataset and recipe"
+                    "a run without a method is arm scratch, form transfer, without teacher, rig, dataset and recipe"
                 )
         elif sorted(given) != sorted(needed):
             raise ValueError(f"a {self.form} run with a method needs {', '.join(needed)}, and no other of the four")

@@ -8,7 +8,7 @@ their structure does.
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -22,6 +22,7 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.datasets.assembly import Draw
 from pointlift.datasets.families import FAMILIES, PART_NAMES
+from pointlift.datasets.source_folder import SplitName
 from pointlift.geometry.meshes import Mesh, clean
 
 
@@ -43,7 +44,7 @@ class Settings(DatasetSettings):
     """A set of procedural shapes. Blocks with different ``series`` have no shape in common."""
 
     series: str = Field(pattern=r"^[a-z][a-z0-9]*$")
-    shapes_per_class: int = Field(ge=1, le=99999)
+    shapes_per_class: int = Field(default=40, ge=1, le=99999)
     classes: tuple[
         Literal[
             "airplane", "bed", "bench", "bottle", "cabinet", "chair", "cup", "desk", "helicopter", "lamp", "shelf",
@@ -60,6 +61,7 @@ class Settings(DatasetSettings):
     stretch: float = Field(default=0.25, ge=0.0, le=0.7)
     """Each axis is scaled by exp(u), u uniform within plus or minus this."""
     needs_files: ClassVar[bool] = False
+    listing: ClassVar[tuple[str, ...]] = ("shapes_per_class",)
 
 
 def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:
@@ -94,7 +96,6 @@ class Procedural:
         self.ids = list_ids(settings)
         self.class_names = class_names(settings)
         self.part_names = tuple(name for name in PART_NAMES if name.split("/")[0] in self.class_names)
-        self._splits = _split_of_index(settings)
 
     def entry(self, shape_id: str) -> Entry:
         """Class, split and the hash of the shape's arrays."""
@@ -103,7 +104,7 @@ class Procedural:
         assert mesh.part_label is not None  # noqa: S101
         arrays = (mesh.vertices.astype("<f8"), mesh.faces.astype("<i8"), mesh.part_label.astype("<i2"))
         sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-        return Entry(name, self._splits[index], "", sha256)
+        return Entry(name, _split_of_index(self._settings.splits, index), "", sha256)
 
     def load(self, shape_id: str) -> Mesh:
         """The mesh, with an index in ``part_names`` for every face."""
@@ -112,7 +113,7 @@ class Procedural:
 
     def _parse(self, shape_id: str) -> tuple[str, int]:
         name, _, number = shape_id.partition(f"-{self._settings.series}-")
-        if name not in self.class_names or not number.isdigit() or int(number) >= self._settings.shapes_per_class:
+        if name not in self.class_names or not number.isdigit():
             raise ConfigError(f"{shape_id!r} is no shape of this procedural dataset (series {self._settings.series})")
         return name, int(number)
 
@@ -141,18 +142,17 @@ def _about(axis: int, angle: float) -> np.ndarray[tuple[int, int], np.dtype[np.f
     return matrix
 
 
-def _split_of_index(settings: Settings) -> list[Literal["train", "val", "test"]]:
-    """Split of shape 0, 1, 2 ... of every class: always the one furthest behind its share.
+@cache
+def _split_of_index(splits: SplitSettings, wanted: int) -> SplitName:
+    """Split of shape ``wanted`` of every class: from shape 0 on, always the one furthest behind its share.
 
     So a larger ``shapes_per_class`` leaves the splits of the first shapes as they are, and counts come out exact
     whenever ``shapes_per_class`` is their sum.
     """
-    names: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-    sizes = np.array([settings.splits.train, settings.splits.val, settings.splits.test])
-    shares, given, found = sizes / sizes.sum(), np.zeros(3), []
-    for index in range(settings.shapes_per_class):
-        behind = np.round(shares * (index + 1) - given, 9)
-        chosen = int(np.argmax(behind))
+    names: tuple[SplitName, ...] = ("train", "val", "test")
+    sizes = np.array([splits.train, splits.val, splits.test])
+    shares, given, chosen = sizes / sizes.sum(), np.zeros(3), 0
+    for index in range(wanted + 1):
+        chosen = int(np.argmax(np.round(shares * (index + 1) - given, 9)))
         given[chosen] += 1
-        found.append(names[chosen])
-    return found
+    return names[chosen]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pointlift.contracts.errors import UnusableShapeError
-from pointlift.contracts.shards import Array
+from pointlift.contracts.shards import Array, Shard
+from pointlift.contracts.stages import unpack
 
 LARGEST_COORDINATE = 1e12
 SMALLEST_AREA = 1e-12  # of the squared diagonal: below what float32 vertices can resolve
@@ -24,6 +25,15 @@ class Mesh:
     vertices: Array
     faces: Array
     part_label: Array | None = None
+
+
+def meshes_of(shard: Shard) -> Iterator[Mesh]:
+    """Every mesh of a ``meshes`` shard, in order and normalised; empty where the shape is not valid."""
+    vertices = unpack(shard["vertices"], shard["vertex_offsets"])
+    faces = unpack(shard["faces"], shard["face_offsets"])
+    labels = unpack(shard["part_label"], shard["face_offsets"]) if "part_label" in shard.arrays else [None] * len(faces)
+    for corners, triangles, part_label in zip(vertices, faces, labels, strict=True):
+        yield Mesh(corners.astype(np.float64), triangles.astype(np.int64), part_label)
 
 
 def clean(mesh: Mesh) -> Mesh:

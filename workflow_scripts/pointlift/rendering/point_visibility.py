@@ -12,7 +12,8 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import unpack
 from pointlift.geometry import cameras, visibility
-from pointlift.rendering.views import Renderer, log_rate, meshes_of
+from pointlift.geometry.meshes import meshes_of
+from pointlift.rendering.views import Renderer, log_rate
 
 _Surface = tuple[Array, Array]  # vertices, faces
 _Cloud = tuple[Array, Array]  # points, normals
@@ -35,7 +36,7 @@ def see_shapes(
     start = time.perf_counter()
     for index, mesh in enumerate(meshes_of(meshes)):
         if valid[index]:
-            visible[index] = np.packbits(see(mesh, (clouds[index], normals[index])), axis=-1)
+            visible[index] = np.packbits(see((mesh.vertices, mesh.faces), (clouds[index], normals[index])), axis=-1)
     log_rate("saw points of", int(valid.sum()) * len(matrices), time.perf_counter() - start)
     return {"visible": visible, "num_points": counts, "valid": valid}
 

@@ -12,7 +12,7 @@ from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.images import pack_images
 from pointlift.contracts.shards import Array, Shard
-from pointlift.contracts.stages import unpack
+from pointlift.geometry.meshes import meshes_of
 from pointlift.rendering.quality import check_views
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,6 @@ class Renderer(Protocol):
         """Free what was drawn."""
 
 
-def meshes_of(meshes: Shard) -> list[tuple[Array, Array]]:
-    """(vertices (v, 3) float32, faces (f, 3) int32) of every shape of a ``meshes`` shard; empty where not valid."""
-    vertices = unpack(meshes["vertices"], meshes["vertex_offsets"])
-    return list(zip(vertices, unpack(meshes["faces"], meshes["face_offsets"]), strict=True))
-
-
 def render_shapes(renderer: Renderer, settings: RigSettings, meshes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason)."""
     num_views = len(renderer.world_to_camera)
@@ -52,11 +46,11 @@ def render_shapes(renderer: Renderer, settings: RigSettings, meshes: Shard) -> t
     lengths = np.zeros((len(meshes.ids), num_views), dtype=np.int64)
     quarantine: dict[str, str] = {}
     start = time.perf_counter()
-    for index, (vertices, faces) in enumerate(meshes_of(meshes)):
+    for index, mesh in enumerate(meshes_of(meshes)):
         if not meshes["valid"][index]:
             continue
         try:
-            images, shares = renderer.photograph(vertices, faces)
+            images, shares = renderer.photograph(mesh.vertices, mesh.faces)
             check_views(images, shares, settings)
         except UnusableShapeError as error:
             quarantine[meshes.ids[index]] = str(error)
