@@ -40,7 +40,7 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
-	$(BIN)/codespell --skip=.venv,results,data,requirements.lock,.git
+	$(BIN)/codespell
 	$(BIN)/snakemake --lint --config suite=nano
 
 format: .venv/.ready

@@ -33,9 +33,9 @@ except PointliftError as error:
 JOBS = Jobs(GRAPH)
 SUITE = GRAPH.config.suite
 SEEDS = GRAPH.config.chosen.seeds
-DEVICE = GRAPH.config.device
 GPUS = GRAPH.gpus_per_job()
-SCRIPTS = "workflow_scripts"
+# Where a job computes is no part of what it computes: it travels beside the settings, not in them.
+os.environ["POINTLIFT_DEVICE"] = GRAPH.config.device
 
 
 wildcard_constraints:

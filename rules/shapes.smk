@@ -24,7 +24,7 @@ rule download_data:
     message:
         "Unpacking {input.archive}"
     shell:
-        "python {SCRIPTS}/download_data.py --settings {params.settings:q} --archive {input.archive:q}"
+        "python workflow_scripts/download_data.py --settings {params.settings:q} --archive {input.archive:q}"
         " --folder {params.folder:q} --output {output.index:q} > {log:q} 2>&1"
 
 
@@ -55,7 +55,7 @@ rule prepare_meshes:
     message:
         "Preparing meshes: {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/prepare_meshes.py --settings {params.settings:q} {params.folder:q}"
+        "python workflow_scripts/prepare_meshes.py --settings {params.settings:q} {params.folder:q}"
         " --output {output.meshes:q} > {log:q} 2>&1"
 
 
@@ -82,7 +82,7 @@ rule build_manifest:
     message:
         "Building the manifest of {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/build_manifest.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/build_manifest.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --output {output.manifest:q} --quarantine {output.quarantine:q} > {log:q} 2>&1"
 
 
@@ -108,7 +108,7 @@ rule sample_points:
     message:
         "Sampling points: {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/sample_points.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/sample_points.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --output {output.points:q} > {log:q} 2>&1"
 
 
@@ -135,5 +135,5 @@ rule find_duplicates:
     message:
         "Looking for shapes of {wildcards.other} in {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/find_duplicates.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/find_duplicates.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --others {input.others:q} --output {output.duplicates:q} > {log:q} 2>&1"

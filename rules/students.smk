@@ -41,8 +41,8 @@ rule train_student:
     message:
         "Training student: run {wildcards.run}, seed {wildcards.seed}"
     shell:
-        "python {SCRIPTS}/train_student.py --settings {params.settings:q} {params.inputs:q}"
-        " --threads {threads} --device {DEVICE} --output {output.weights:q} > {log:q} 2>&1"
+        "python workflow_scripts/train_student.py --settings {params.settings:q} {params.inputs:q}"
+        " --threads {threads} --output {output.weights:q} > {log:q} 2>&1"
 
 
 rule embed_shapes:
@@ -75,5 +75,5 @@ rule embed_shapes:
     message:
         "Embedding {wildcards.dataset} with run {wildcards.run}"
     shell:
-        "python {SCRIPTS}/embed_shapes.py --settings {params.settings:q} --weights {input.weights:q}"
-        " --points {input.points:q} --threads {threads} --device {DEVICE} --output {output.embeddings:q} > {log:q} 2>&1"
+        "python workflow_scripts/embed_shapes.py --settings {params.settings:q} --weights {input.weights:q}"
+        " --points {input.points:q} --threads {threads} --output {output.embeddings:q} > {log:q} 2>&1"

@@ -41,8 +41,8 @@ rule finetune_student:
     message:
         "Finetuning run {wildcards.run} for {wildcards.task} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python {SCRIPTS}/finetune_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " {params.inputs:q} --weights {input.weights:q} --threads {threads} --device {DEVICE}"
+        "python workflow_scripts/finetune_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " {params.inputs:q} --weights {input.weights:q} --threads {threads}"
         " --output {output.predictions:q} > {log:q} 2>&1"
 
 
@@ -83,5 +83,5 @@ rule evaluate_task:
     message:
         "Evaluating run {wildcards.run}: {wildcards.task} on {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/evaluate_task.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        "python workflow_scripts/evaluate_task.py --settings {params.settings:q} --manifest {input.manifest:q}"
         " --{params.answers} {input.answers:q} --output {output.metrics:q} > {log:q} 2>&1"

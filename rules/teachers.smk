@@ -30,8 +30,8 @@ rule train_teacher:
     message:
         "Training teacher {wildcards.teacher}"
     shell:
-        "python {SCRIPTS}/train_teacher.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --views {input.views:q} --threads {threads} --device {DEVICE} --output {output.weights:q}"
+        "python workflow_scripts/train_teacher.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --views {input.views:q} --threads {threads} --output {output.weights:q}"
         " --history {output.history:q} > {log:q} 2>&1"
 
 
@@ -62,5 +62,5 @@ rule extract_features:
     message:
         "Extracting {wildcards.teacher} features: {wildcards.dataset}, {wildcards.rig}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/extract_features.py --settings {params.settings:q} --views {input.views:q}"
-        " {params.weights:q} --threads {threads} --device {DEVICE} --output {output.features:q} > {log:q} 2>&1"
+        "python workflow_scripts/extract_features.py --settings {params.settings:q} --views {input.views:q}"
+        " {params.weights:q} --threads {threads} --output {output.features:q} > {log:q} 2>&1"

@@ -23,7 +23,7 @@ rule render_views:
     message:
         "Rendering {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/render_views.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/render_views.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --output {output.views:q} > {log:q} 2>&1"
 
 
@@ -50,5 +50,5 @@ rule compute_visibility:
     message:
         "Computing visibility: {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/compute_visibility.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/compute_visibility.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --points {input.points:q} --output {output.visibility:q} > {log:q} 2>&1"

@@ -28,9 +28,12 @@ class Parser(argparse.ArgumentParser):
         return self
 
     def add_compute(self) -> Parser:
-        """Add ``--threads`` (torch threads; bits depend on them, so each rule fixes them) and ``--device``."""
+        """Add ``--threads`` (torch threads; bits depend on them, so each rule fixes them) and ``--device``.
+
+        The device is the environment's ``POINTLIFT_DEVICE`` (set by the Snakefile from config.yaml) unless given.
+        """
         self.add_argument("--threads", type=int, default=1)
-        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("POINTLIFT_DEVICE", "auto"))
         return self
 
 
