@@ -3,16 +3,11 @@
 `snakemake --cores all` builds the suite that config.yaml names. The rules, read in order, tell the whole method.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Jobs run with the Python that runs Snakemake, whether or not its environment is activated.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-)
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
 from pointlift.configuration import read_config
@@ -34,8 +29,7 @@ JOBS = Jobs(GRAPH)
 SUITE = GRAPH.config.suite
 SEEDS = GRAPH.config.chosen.seeds
 GPUS = GRAPH.gpus_per_job()
-# Where a job computes is no part of what it computes: it travels beside the settings, not in them.
-os.environ["POINTLIFT_DEVICE"] = GRAPH.config.device
+GRAPH.prepare_environment()
 
 
 wildcard_constraints:

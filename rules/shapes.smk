@@ -20,7 +20,7 @@ rule download_data:
     params:
         settings=lambda wildcards: JOBS.download_data(wildcards.folder),
         code=lambda wildcards: JOBS.code("download_data"),
-        folder=f"{GRAPH.config.paths.data}/{{folder}}",
+        folder=lambda wildcards, output: str(Path(output.index).parent),
     message:
         "Unpacking {input.archive}"
     shell:

@@ -5,6 +5,8 @@ Rules stay readable because everything that needs thought is here and in ``jobs`
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -263,6 +265,16 @@ class Graph:
         """Views that a teacher is trained on."""
         training = self.training_of(teacher)
         return self.shard_files("views", training.dataset, training.rig)
+
+    def prepare_environment(self) -> None:
+        """Set what jobs inherit beside their settings, because it changes no result.
+
+        PATH: jobs run with the Python that runs Snakemake, whether or not its environment is activated.
+        POINTLIFT_DEVICE: where torch computes.
+        """
+        programs = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
+        os.environ["POINTLIFT_DEVICE"] = self.config.device
 
     def gpus_per_job(self) -> int:
         """1 where jobs run on a GPU, for the scheduler."""

@@ -33,7 +33,9 @@ class Parser(argparse.ArgumentParser):
         The device is the environment's ``POINTLIFT_DEVICE`` (set by the Snakefile from config.yaml) unless given.
         """
         self.add_argument("--threads", type=int, default=1)
-        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("POINTLIFT_DEVICE", "auto"))
+        self.add_argument(
+            "--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("POINTLIFT_DEVICE", "auto")
+        )
         return self
 
 
