@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SUITE ?= mini
 CORES ?= all
+WORKERS ?= 2
+TESTS ?= tests
 # Folder of local archives and weights, for suites that read real data (SUITE=princeton).
 DATA ?=
 
@@ -33,7 +35,7 @@ benchmark: setup
 	@$(BIN)/python workflow_scripts/run_benchmark.py --suite "$(SUITE)" --cores "$(CORES)" --data "$(DATA)"
 
 test: setup
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(TESTS)
 
 lint: .venv/.ready
 	$(BIN)/ruff check $(PYTHON_FILES)
