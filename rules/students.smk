@@ -42,7 +42,9 @@ rule train_student:
         "Training student: run {wildcards.run}, seed {wildcards.seed}"
     shell:
         "python workflow_scripts/train_student.py --settings {params.settings:q} {params.inputs:q}"
-        " --threads {threads} --output {output.weights:q} > {log:q} 2>&1"
+        " --threads {threads} --code {params.code} --output {output.weights:q}"
+        " --checkpoints results/checkpoints/train_student/{wildcards.run}.seed{wildcards.seed}"
+        " --curves results/tensorboard/train_student/{wildcards.run}.seed{wildcards.seed} > {log:q} 2>&1"
 
 
 rule embed_shapes:

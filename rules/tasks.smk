@@ -38,11 +38,14 @@ rule finetune_student:
         inputs=lambda wildcards, input: JOBS.arguments(
             points=input.points, visibility=input.visibility, features=input.features
         ),
+        job="{run}.{task}.{dataset}.{protocol}.seed{seed}",
     message:
         "Finetuning run {wildcards.run} for {wildcards.task} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
         "python workflow_scripts/finetune_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " {params.inputs:q} --weights {input.weights:q} --threads {threads}"
+        " {params.inputs:q} --weights {input.weights:q} --threads {threads} --code {params.code}"
+        " --checkpoints results/checkpoints/finetune_student/{params.job:q}"
+        " --curves results/tensorboard/finetune_student/{params.job:q}"
         " --output {output.predictions:q} > {log:q} 2>&1"
 
 

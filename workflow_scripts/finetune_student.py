@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run
+from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.settings import parse
 from pointlift.distillation.pairs import apply_arm, prepare, read_pairs, train_ids
 from pointlift.operators.checkpoint import load_student, save_student
@@ -40,8 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     beside = companion(arguments, settings, student.width) if settings.form == "joint" else None
     finetuning = Finetuning(task, student, shapes, settings.seed, beside)
     folder = arguments.output.parent
-    checkpoints = arguments.checkpoints or folder / "checkpoints"
-    finetuning.run(settings, folder, checkpoints=checkpoints, device=arguments.device, threads=arguments.threads)
+    finetuning.run(settings, folder, **training_options(arguments))
     save_student(folder / "weights.safetensors", finetuning.deployed(), arguments.settings)
     finetuning.save_predictions(arguments.output)
 
@@ -50,5 +49,4 @@ if __name__ == "__main__":
     parser = Parser(__doc__).add_paths("manifest", "weights", "output").add_paths("points", many=("points",))
     parser.add_argument("--visibility", type=Path, nargs="*", default=[], help="joint form: shards of the points' rig")
     parser.add_argument("--features", type=Path, nargs="*", default=[], help="joint form: shards of the teacher")
-    parser.add_argument("--checkpoints", type=Path, help="folder for an unfinished run; default beside --output")
-    run(main, parser.add_compute().parse_args())
+    run(main, parser.add_training().parse_args())

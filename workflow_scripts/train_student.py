@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run
+from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.files import write_text
 from pointlift.contracts.settings import parse
 from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, train_ids
@@ -39,13 +39,13 @@ def main(arguments: argparse.Namespace) -> None:
         pairs = apply_arm(pairs, settings.arm, settings.seed)
         targets = target_statistics(pairs.target)
         method = initialised(lambda: methods.build(method_settings, student.width, targets), "method", settings.seed)
-        distil(student, method, pairs, settings, folder, device=arguments.device, threads=arguments.threads)
+        distil(student, method, pairs, settings, folder, **training_options(arguments))
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))
     write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("output").add_compute()
+    parser = Parser(__doc__).add_paths("output").add_training()
     for name in ("points", "visibility", "features"):
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], help="shards; none for a scratch student")
     parser.add_argument("--exclude", type=Path, nargs="*", default=[], help="tables of shape_id not to be trained on")

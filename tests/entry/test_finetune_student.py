@@ -61,6 +61,8 @@ def finetune(dataset, weights, output, task=None, **changes):
             weights=weights,
             output=output / "predictions.safetensors",
             checkpoints=None,
+            curves=None,
+            code="",
             threads=1,
             device="cpu",
         )

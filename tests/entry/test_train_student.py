@@ -28,10 +28,11 @@ def settings(**changes):
     return {"run": "r", "student": STUDENT, "method": method, "recipe": RECIPE, "arm": "mcd", "seed": 0, **changes}
 
 
+OUTPUTS = ["history.jsonl", "settings.json", "weights.safetensors"]
 SCRATCH = {"method": None, "recipe": None, "arm": "scratch"}
 
 
-def train(folder, paths, **changes):
+def train(folder, paths, curves=False, **changes):
     """Run it in this process; the weights and the history it left."""
     given = Namespace(
         settings=settings(**changes),
@@ -40,6 +41,9 @@ def train(folder, paths, **changes):
         exclude=[],
         threads=1,
         device="cpu",
+        checkpoints=None,
+        curves=folder / "curves" if curves else None,
+        code="",
         **paths,
     )
     train_student.main(given)
@@ -70,6 +74,13 @@ def test_the_command_line_in_a_process_of_its_own_gives_the_same_bytes(tmp_path,
     train(tmp_path / "b", paths)
     for file in ("weights.safetensors", "history.jsonl", "settings.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_nothing_but_its_outputs_is_left_in_its_folder(tmp_path, paths):
+    train(tmp_path / "plain", paths)
+    assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == OUTPUTS
+    train(tmp_path / "drawn", paths, curves=True)
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["curves", *OUTPUTS]
 
 
 def test_the_loss_falls_and_the_saved_student_is_the_deployed_one(tmp_path, paths):

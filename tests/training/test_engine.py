@@ -133,6 +133,7 @@ def test_a_checkpoint_of_other_settings_seed_or_weights_is_left_aside(tmp_path, 
         "seed": {"seed": 4},
         "weights": {"model": other},
         "identity": {"identity": "weight 0"},
+        "code": {"code": "5e1f"},
     }.items():
         with pytest.raises(KilledError):
             train(tmp_path, name, kill_at=7, checkpoint_seconds=0.0)
@@ -166,13 +167,15 @@ def test_history_has_one_line_per_epoch_with_means_and_no_times(tmp_path):
         return {"a_loss": model.weight.sum() * 0 + value, "reported": torch.tensor(2 * value)}
 
     model = nn.Linear(1, 1)
-    fit(model, losses, clouds(), recipe(), seed=0, checkpoints=tmp_path, history=tmp_path / "h.jsonl", device="cpu")
+    options = {"history": tmp_path / "h.jsonl", "curves": tmp_path / "curves"}
+    fit(model, losses, clouds(), recipe(), seed=0, device="cpu", **options)
     lines = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text().splitlines()]
     assert [line["a_loss"] for line in lines] == [2.0, 7.0, 12.0, 17.0]
     assert [line["reported"] for line in lines] == [4.0, 14.0, 24.0, 34.0]
     assert [line["step"] for line in lines] == [5, 10, 15, 20]
     assert set(lines[0]) == {"epoch", "step", "lr", "a_loss", "reported"}
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert list((tmp_path / "curves").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves", "h.jsonl"]  # no checkpoint is left
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path):

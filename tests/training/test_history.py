@@ -49,10 +49,11 @@ def read(folder) -> list[tuple[int, float]]:
 
 
 def test_curves_can_be_read_back_and_go_on_after_a_kill(tmp_path):
-    first = TensorBoard(tmp_path / "curves", anew=True)
-    first.add(5, {"task_loss": 2.0})
+    first = TensorBoard(tmp_path / "curves", 0)
+    for step, value in ((5, 2.0), (10, 1.5), (15, 1.25)):
+        first.add(step, {"task_loss": value})
     first.close()
-    again = TensorBoard(tmp_path / "curves", anew=False)
+    again = TensorBoard(tmp_path / "curves", 10)  # the checkpoint was written before step 10 was drawn
     again.add(10, {"task_loss": 1.0})
     again.close()
     assert read(tmp_path / "curves") == [(5, 2.0), (10, 1.0)]
@@ -60,7 +61,7 @@ def test_curves_can_be_read_back_and_go_on_after_a_kill(tmp_path):
 
 def test_a_run_that_starts_anew_forgets_the_old_curves(tmp_path):
     for value in (2.0, 3.0):
-        curves = TensorBoard(tmp_path / "curves", anew=True)
+        curves = TensorBoard(tmp_path / "curves", 0)
         curves.add(5, {"task_loss": value})
         curves.close()
     assert read(tmp_path / "curves") == [(5, 3.0)]

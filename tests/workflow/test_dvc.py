@@ -48,7 +48,7 @@ def test_dependencies_exist_and_parameters_are_keys_of_the_config():
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    skipped = ("logs", "benchmarks", "checkpoints")
+    skipped = ("logs", "benchmarks", "checkpoints", "tensorboard")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()

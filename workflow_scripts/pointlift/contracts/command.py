@@ -38,6 +38,18 @@ class Parser(argparse.ArgumentParser):
         )
         return self
 
+    def add_training(self) -> Parser:
+        """Add ``add_compute`` and what a training job keeps outside its outputs; see ``training_options``."""
+        self.add_argument("--checkpoints", type=Path, help="folder of an unfinished run, removed when it is done")
+        self.add_argument("--curves", type=Path, help="folder for TensorBoard's event files; none are written without")
+        self.add_argument("--code", default="", help="hash of this job's code: a run begun by other code starts anew")
+        return self.add_compute()
+
+
+def training_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``Parser.add_training`` by the names that ``training.engine.fit`` knows."""
+    return {name: getattr(arguments, name) for name in ("device", "threads", "checkpoints", "curves", "code")}
+
 
 def run(main: Callable[[Any], None], arguments: argparse.Namespace) -> None:
     """Call ``main``; a ``PointliftError`` is told in one line, exit status 1; anything else is a trace."""

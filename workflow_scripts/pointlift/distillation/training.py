@@ -57,7 +57,7 @@ def distil(
 ) -> None:
     """Train ``student`` in place, together with the method's head; ``history.jsonl`` is left in ``folder``.
 
-    ``compute``: ``device`` and ``threads`` of ``training.engine.fit``.
+    ``compute``: device, threads, checkpoints, curves and code of ``training.engine.fit``.
     """
     if settings.recipe is None:
         raise ValueError("distillation needs a recipe")
@@ -68,7 +68,6 @@ def distil(
         TensorData(pairs.arrays(), prepare),
         settings.recipe,
         seed=settings.seed,
-        checkpoints=folder / "checkpoints",
         history=folder / "history.jsonl",
         identity=canonical_json([settings.student, settings.method]),
         **compute,

@@ -75,21 +75,22 @@ class Finetuning:
         self.judged = self.shapes.rows("val", "test")
         self.data = self._training_data()
 
-    def run(self, settings: FinetuneSettings, folder: Path, *, checkpoints: Path, device: str, threads: int) -> None:
-        """Train; writes ``folder/history.jsonl``. Afterwards ``save_predictions`` has its answers."""
+    def run(self, settings: FinetuneSettings, folder: Path, **compute: Any) -> None:
+        """Train; writes ``folder/history.jsonl``. Afterwards ``save_predictions`` has its answers.
+
+        ``compute``: device, threads, checkpoints, curves and code of ``training.engine.fit``.
+        """
         fit(
             self.model,
             self.model,
             self.data,
             self.task.settings.recipe,
             seed=self.seed,
-            checkpoints=checkpoints,
             history=folder / "history.jsonl",
-            device=device,
-            threads=threads,
             on_epoch_end=self._look,
             kept=self.kept,
             identity=digest(settings.model_dump(mode="json")),
+            **compute,
         )
 
     def save_predictions(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,11 @@ class Checkpoint:
         return found
 
     def remove(self) -> None:
-        """Forget it: the run is complete."""
-        self._path.unlink(missing_ok=True)
+        """Forget it, with what a kill in the middle of writing left: the run is complete."""
+        for path in (self._path, *self._path.parent.glob(f".{self._path.name}.*.part")):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # someone else's files are in it, or it was never made
+            self._path.parent.rmdir()
 
 
 def weights_checksum(model: nn.Module) -> str:

@@ -38,13 +38,15 @@ def fit(
     recipe: Recipe,
     *,
     seed: int,
-    checkpoints: Path,
     history: Path,
+    checkpoints: Path | None = None,
+    curves: Path | None = None,
     device: str = "auto",
     threads: int = 1,
     on_epoch_end: Callable[[int], dict[str, float]] | None = None,
     kept: dict[str, Tensor] | None = None,
     identity: str = "",
+    code: str = "",
     checkpoint_seconds: float = 60.0,
 ) -> None:
     """Train ``model`` in place by the recipe; it is on the CPU, in eval mode, when this returns.
@@ -52,21 +54,24 @@ def fit(
     model : holds every parameter that is to be trained; ``losses`` calls it, or parts of it.
     losses : batch -> values; those whose key ends in ``_loss`` are summed and minimised, the others reported.
     data : ``batch["points"]`` (B, N, 3), where there is one, is augmented.
-    checkpoints : folder for ``state.pt`` (removed on success) and ``tensorboard/``; never among a rule's outputs.
     history : JSON lines file, one per epoch: epoch, step, lr, the mean of every value. Written when training is over.
+    checkpoints : folder for the state of an unfinished run, removed on success; by default beside ``history``.
+    curves : folder for TensorBoard's event files, which hold times: never among a rule's outputs. None: no curves.
     on_epoch_end : called with the epoch (from 0), model in eval mode on its device; what it returns is reported too.
     kept : tensors that ``on_epoch_end`` collects; they are saved and restored with a checkpoint.
-    identity : what else the result depends on (weights of losses ...); a checkpoint of another identity is not used.
+    identity, code : what else the result depends on (weights of losses ...; a hash of the code); a checkpoint of
+    another identity or code is not used.
 
     Raises ``PointliftError`` naming step and term when a loss is not finite.
     """
     machine = choose_device(device)
     with reproducible(machine, threads):
-        parts = [identity, recipe.model_dump(mode="json"), seed, weights_checksum(model), data.checksum()]
-        checkpoint = Checkpoint(checkpoints, digest(parts, 32), checkpoint_seconds)
+        parts = [identity, code, recipe.model_dump(mode="json"), seed, weights_checksum(model), data.checksum()]
+        folder = checkpoints or Path(history).parent / "checkpoints"
+        checkpoint = Checkpoint(folder, digest(parts, 32), checkpoint_seconds)
         fabric = build_fabric(device, recipe.precision)
         training = _Training(model, losses, data, recipe, seed=seed, fabric=fabric, kept=kept)
-        lines = training.run(checkpoint, Path(checkpoints) / "tensorboard", on_epoch_end)
+        lines = training.run(checkpoint, curves, on_epoch_end)
     write_text(history, "".join(line + "\n" for line in lines))
     checkpoint.remove()
     model.cpu().eval()
@@ -106,14 +111,13 @@ class _Training:
         self.objective, self.optimiser = fabric.setup(_Objective(model, losses), optimiser)
 
     def run(
-        self, checkpoint: Checkpoint, events: Path, on_epoch_end: Callable[[int], dict[str, float]] | None
+        self, checkpoint: Checkpoint, events: Path | None, on_epoch_end: Callable[[int], dict[str, float]] | None
     ) -> list[str]:
         """Train from where an earlier try stood to the end; returns the history lines."""
         self._restore(checkpoint)
         done = self.position.epoch * self.steps_per_epoch + self.position.step
-        leads = self.fabric.is_global_zero
         progress = Progress(self.recipe.epochs, self.steps_per_epoch, done, "training")
-        curves = TensorBoard(events, anew=done == 0) if leads else None
+        curves = TensorBoard(events, done) if events is not None and self.fabric.is_global_zero else None
         try:
             while self.position.epoch < self.recipe.epochs:
                 self._epoch(checkpoint, progress)

@@ -16,14 +16,17 @@ _QUIET_SECONDS = 10.0
 
 
 class TensorBoard:
-    """Event files in a folder; those of a run that starts anew are removed first. They hold times: never an output."""
+    """Event files in a folder. They hold times: never an output.
 
-    def __init__(self, folder: Path, anew: bool) -> None:
+    ``done``: steps that an earlier try did; what it drew from there on is forgotten, as that is trained again.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        if anew:
+        if done == 0:
             shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=done)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add one point to the curve of each value."""
