@@ -13,6 +13,7 @@ from pointlift import rooms
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import write_stage
 from pointlift.datasets.ingest import load_shard
+from pointlift.reporting.disjointness import duplicates_left_out
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "find_duplicates.py"
 
@@ -36,6 +37,8 @@ def test_turned_and_mirrored_copies_are_found(tmp_path):
     command = [sys.executable, SCRIPT, "--settings", json.dumps({}), "--meshes", tmp_path / "a.safetensors"]
     command += ["--others", tmp_path / "b.safetensors", "--output", tmp_path / "out.csv"]
     subprocess.run(command, check=True, capture_output=True)
-    table = pd.read_csv(tmp_path / "out.csv")
+    (tmp_path / "out.csv").rename(tmp_path / "a.duplicates.b.csv")
+    table = pd.read_csv(tmp_path / "a.duplicates.b.csv")
     assert list(table["shape_id"]) == list(table["other_id"]) == sorted(shared)
     assert (table["chamfer_spacings"] < 1.3).all()
+    assert duplicates_left_out(tmp_path / "a.duplicates.b.csv") == ("a", sorted(shared))  # as the report reads it

@@ -13,7 +13,7 @@ from pointlift.reporting.slices import Disjoint
 from pointlift.reporting.tables import read_table
 
 _SHOWN = 5
-_DUPLICATES = ("shape_id", "other_id", "chamfer_distance")
+_DUPLICATES = ("shape_id", "other_id", "chamfer_spacings")
 
 
 def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame]) -> None:
