@@ -1,4 +1,6 @@
 import collections
+import os
+import sys
 
 import layouts
 import numpy as np
@@ -77,6 +79,23 @@ def test_missing_split_file_and_empty_folder_are_told(tmp_path):
     with pytest.raises(ArtifactError, match="cannot be read"):
         opened(tmp_path, split_file="split.csv")
     with pytest.raises(ArtifactError, match="no mesh files"):
+        opened(tmp_path)
+
+
+def test_names_may_hold_anything_that_is_text(tmp_path):
+    odd = 'it\'s a "chair", é\nof two lines'
+    layouts.write_folder(tmp_path)
+    (tmp_path / "chair").rename(tmp_path / odd)
+    dataset = opened(tmp_path)
+    assert odd in dataset.class_names
+    assert dataset.entry(f"{odd}/test/chair_0.off").class_name == odd
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    layouts.write_folder(tmp_path)
+    (tmp_path / "chair" / os.fsdecode(b"latin \xe9.off")).write_text(layouts.off_text(), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"1 file names are not UTF-8 text.*latin.*rename"):
         opened(tmp_path)
 
 

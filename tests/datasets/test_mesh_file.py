@@ -1,6 +1,7 @@
 """Mesh files as they are met in the wild: read right, or refused with a reason; never a stack trace."""
 
 import json
+import os
 import struct
 
 import layouts
@@ -10,6 +11,7 @@ import trimesh
 
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.datasets.mesh_file import read_mesh
+from pointlift.datasets.source_folder import checksum
 from pointlift.geometry.meshes import clean, face_areas
 
 V = layouts.TETRAHEDRON
@@ -221,6 +223,14 @@ def test_a_missing_file_and_a_folder_are_reasons(tmp_path):
     for path in (tmp_path / "nothing.off", tmp_path):
         with pytest.raises(UnusableShapeError, match="cannot be read"):
             read_mesh(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_a_reason_and_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.off")
+    with pytest.raises(UnusableShapeError, match="a folder, a pipe or a device"):
+        read_mesh(tmp_path / "pipe.off")
+    assert checksum(tmp_path / "pipe.off") == ""
 
 
 def test_numbers_are_those_of_python(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -52,7 +53,17 @@ def list_ids(settings: Settings, folder: Path | None) -> tuple[str, ...]:
         raise ArtifactError(
             f"{root}: no mesh files ({', '.join(SUFFIXES)}) in the layout {settings.layout!r}; check folder and layout"
         )
+    _require_text(root, found)
     return tuple(sorted(found))
+
+
+def _require_text(root: Path, paths: Sequence[str]) -> None:
+    """A path is an id, and stands in tables: it must be text."""
+    odd = [path for path in paths if any("\ud800" <= letter <= "\udfff" for letter in path)]
+    if odd:
+        raise ArtifactError(
+            f"{root}: {len(odd)} file names are not UTF-8 text, the first is {os.fsencode(odd[0])!r}; rename them"
+        )
 
 
 def build(settings: Settings, folder: Path | None) -> Folder:

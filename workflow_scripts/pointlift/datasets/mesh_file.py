@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -55,10 +56,13 @@ def turn_up(mesh: Mesh, up_axis: Literal["x", "y", "z"] | None) -> Mesh:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content, or ``UnusableShapeError``: not there, not readable, empty, too large."""
+    """The file's content, or ``UnusableShapeError``: not there, not readable, no plain file, empty, too large."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UnusableShapeError(f"the file has {path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # reading a pipe or a device need never end
+            raise UnusableShapeError("the file cannot be read: it is a folder, a pipe or a device")
+        if state.st_size > LARGEST_FILE:
+            raise UnusableShapeError(f"the file has {state.st_size} bytes, at most {LARGEST_FILE} are read")
         content = path.read_bytes()
     except OSError as error:
         raise UnusableShapeError(f"the file cannot be read: {error.strerror}") from None

@@ -33,8 +33,8 @@ def require_below(folder: Path | None, kind: str, name: str, file: str) -> Path:
 
 
 def checksum(path: Path) -> str:
-    """sha256 of the file, "" when it cannot be read."""
+    """sha256 of the file, "" when it cannot be read or is no plain file."""
     try:
-        return file_sha256(path)
+        return file_sha256(path) if path.is_file() else ""
     except OSError:
         return ""
