@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import train_student
 from distillation.stored_pairs import write_pairs
-from pointlift.contracts.errors import ArtifactError, ConfigError
+from pointlift.contracts.errors import ArtifactError, ConfigError, PointliftError
 from pointlift.contracts.settings import parse
 from pointlift.operators.checkpoint import load_student
 from pointlift.operators.initialisation import initialised
@@ -132,6 +132,13 @@ def test_mistakes_are_told_with_their_key(tmp_path, paths):
     with pytest.raises(ArtifactError, match="no points shards"):
         train(tmp_path, {**paths, "points": []})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_that_diverges_is_told_with_its_step_and_the_remedy(tmp_path, paths):
+    recipe = {**RECIPE, "learning_rate": 1e30, "optimiser": "sgd"}
+    with pytest.raises(PointliftError, match=r"step \d .*lower the learning rate"):
+        train(tmp_path / "out", paths, recipe=recipe)
+    assert not (tmp_path / "out" / "weights.safetensors").exists()
 
 
 def test_too_many_unusable_shapes_stop_it_before_anything_is_written(tmp_path):

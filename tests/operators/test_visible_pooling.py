@@ -34,10 +34,22 @@ def test_published_vectors(mask, expected):
     assert visible_max_pool(TOKENS, visible).tolist() == [[list(map(float, expected))]]
 
 
-@pytest.mark.parametrize("bad", [TOKENS - 3.0, TOKENS * math.nan])
-def test_signed_or_nan_tokens_are_refused(bad):
+@pytest.mark.parametrize(
+    ("mask", "as_product", "among_visible"), [("1100", (0, 0, 2), (-1, 0, 2)), ("0010", (0, 1, 0), (-3, 1, -2))]
+)
+def test_signed_tokens_are_refused_because_two_definitions_part_there(mask, as_product, among_visible):
+    visible = torch.tensor([[[bit == "1" for bit in mask]]])
+    assert naive(TOKENS - 3.0, visible)[0, 0].tolist() == list(as_product)
+    assert max_pool((TOKENS - 3.0)[:, visible[0, 0]])[0].tolist() == list(among_visible)
     with pytest.raises(ValueError, match="ReLU"):
-        visible_max_pool(bad, torch.ones(1, 1, 4, dtype=torch.bool))
+        visible_max_pool(TOKENS - 3.0, visible)
+
+
+def test_one_nan_is_never_hidden_by_a_maximum_or_a_mask():
+    tokens = TOKENS.clone()
+    tokens[0, 3, 1] = math.nan
+    with pytest.raises(FloatingPointError, match="NaN"):
+        visible_max_pool(tokens, torch.tensor([[[True, True, True, False]]]))
 
 
 def test_a_mask_of_another_type_or_shape_is_refused():

@@ -190,6 +190,15 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path):
         fit(model, losses, clouds(), recipe(), seed=0, checkpoints=tmp_path, history=tmp_path / "h", device="cpu")
 
 
+def test_a_step_that_meets_nan_before_its_loss_stops_as_clearly(tmp_path):
+    def losses(batch):
+        raise FloatingPointError("tokens of the student are NaN")
+
+    model = nn.Linear(1, 1)
+    with pytest.raises(PointliftError, match=r"step 0 \(epoch 0\): tokens .* NaN; lower the learning rate"):
+        fit(model, losses, clouds(), recipe(), seed=0, history=tmp_path / "h", device="cpu")
+
+
 def test_losses_must_hold_something_to_minimise(tmp_path):
     model = nn.Linear(1, 1)
     with pytest.raises(ValueError, match="ends in _loss"):

@@ -7,6 +7,7 @@ for the gradient is one index per output number.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,9 +21,9 @@ def visible_max_pool(tokens_BGC: Tensor, visible_BVG: Tensor) -> Tensor:
     """Maximum over the visible tokens of each view, (B, V, C); zero for a view that sees nothing.
 
     tokens_BGC : float, never negative (a student that ends in a ReLU); visible_BVG : bool. The gradient goes to the
-    token that holds the maximum, and never to a hidden one. Raises ``ValueError`` for a negative or NaN token (the
-    maximum over a mask multiplied in, as PointMCD defines it, would silently be another function), ``TypeError`` for a
-    mask that is not bool.
+    token that holds the maximum, and never to a hidden one. Raises ``ValueError`` for a negative token (the maximum
+    over a mask multiplied in, as PointMCD defines it, would silently be another function), ``FloatingPointError`` for
+    NaN (a student that diverged; a maximum could hide it), ``TypeError`` for a mask that is not bool.
     """
     _require(tokens_BGC, visible_BVG)
     pooled: Tensor = _VisibleMaximum.apply(tokens_BGC, visible_BVG)
@@ -53,8 +54,11 @@ def _require(tokens_BGC: Tensor, visible_BVG: Tensor) -> None:
     batch, num_tokens, _ = tokens_BGC.shape
     if visible_BVG.ndim != 3 or (visible_BVG.shape[0], visible_BVG.shape[2]) != (batch, num_tokens):
         raise ValueError(f"visible {tuple(visible_BVG.shape)} does not fit tokens {tuple(tokens_BGC.shape)}")
-    if tokens_BGC.numel() and not bool(tokens_BGC.detach().min() >= 0):
-        raise ValueError("tokens must be >= 0 and not NaN: pooling by view needs a student whose last layer is a ReLU")
+    smallest = tokens_BGC.detach().min().item() if tokens_BGC.numel() else 0.0
+    if math.isnan(smallest):
+        raise FloatingPointError("tokens of the student are NaN")
+    if smallest < 0:
+        raise ValueError("tokens must be >= 0: pooling by view needs a student whose last layer is a ReLU")
 
 
 class _VisibleMaximum(torch.autograd.Function):

@@ -62,7 +62,7 @@ def fit(
     identity, code : what else the result depends on (weights of losses ...; a hash of the code); a checkpoint of
     another identity or code is not used.
 
-    Raises ``PointliftError`` naming step and term when a loss is not finite.
+    Raises ``PointliftError`` naming step and term when a loss is not finite, or a loss raises ``FloatingPointError``.
     """
     machine = choose_device(device)
     with reproducible(machine, threads):
@@ -148,7 +148,11 @@ class _Training:
             batch["points"] = augment(batch["points"], self.recipe.augmentation, generator)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.total_steps)
-        values = self.objective({name: self.fabric.to_device(part) for name, part in self._share(batch).items()})
+        share = {name: self.fabric.to_device(part) for name, part in self._share(batch).items()}
+        try:
+            values = self.objective(share)
+        except FloatingPointError as error:
+            raise self._diverged(step, str(error)) from None
         self._add(values, step)
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(_total(values))
@@ -171,11 +175,14 @@ class _Training:
         numbers = torch.stack([torch.as_tensor(value).detach().float().cpu() for value in values.values()]).tolist()
         for name, number in zip(values, numbers, strict=True):
             if not math.isfinite(number):
-                raise PointliftError(
-                    f"training stopped at step {step} (epoch {step // self.steps_per_epoch}): {name} is {number}; "
-                    "lower the learning rate, add warm-up steps or set gradient_clip, and check the input"
-                )
+                raise self._diverged(step, f"{name} is {number}")
             self.position.sums[name] = self.position.sums.get(name, 0.0) + number
+
+    def _diverged(self, step: int, what: str) -> PointliftError:
+        return PointliftError(
+            f"training stopped at step {step} (epoch {step // self.steps_per_epoch}): {what}; "
+            "lower the learning rate, add warm-up steps or set gradient_clip, and check the input"
+        )
 
     def _close_epoch(self, on_epoch_end: Callable[[int], dict[str, float]] | None) -> dict[str, float]:
         position = self.position
