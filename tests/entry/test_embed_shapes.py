@@ -1,6 +1,9 @@
 """embed_shapes: every valid shape embedded as the student would, all students in one job, same bits every time."""
 
 import argparse
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -65,6 +68,24 @@ def test_embeddings_are_those_of_each_student_alone(tmp_path, dataset):
 def test_the_same_bytes_again(tmp_path, dataset):
     _, weights = write_students(tmp_path, 1)
     embed(dataset, weights, [tmp_path / "one"])
+    embed(dataset, weights, [tmp_path / "two"])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_embedding_never_imports_torchs_compiler_or_the_training_loop(tmp_path, dataset, repository):
+    """They cost as much again as torch itself; this job starts once per run and dataset."""
+    _, weights = write_students(tmp_path, 1)
+    settings = json.dumps({"student": labelled_clouds.STUDENT})
+    words = ["--settings", settings, "--weights", *weights, "--points", *dataset["points"]]
+    words += ["--output", tmp_path / "one", "--device", "cpu"]
+    program = (
+        "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "assert not {'torch._dynamo', 'sympy', 'lightning_fabric', 'pandas'} & set(sys.modules)\n"
+    )
+    script = repository / "workflow_scripts" / "embed_shapes.py"
+    command = [sys.executable, "-c", program, *map(str, [script, *words])]
+    found = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
     embed(dataset, weights, [tmp_path / "two"])
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 

@@ -1,6 +1,9 @@
 """evaluate_task: from answers to a metrics file per seed."""
 
 import argparse
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +99,32 @@ def test_the_same_bytes_again(tmp_path, manifest):
     for name in ("one", "two"):
         evaluate(manifest, SHOTS, answers, [tmp_path / name], seeds=[5])
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("task", [PROBE, SHOTS, FINETUNED], ids=lambda task: task["kind"])
+def test_judging_never_imports_torch(tmp_path, manifest, repository, task):
+    """A judge starts in a second, not in four: results are compared in many small jobs."""
+    if task is FINETUNED:
+        answer = ["--predictions", predictions(manifest, tmp_path / "p", True)]
+    else:
+        answer = ["--embeddings", embeddings(manifest, tmp_path / "e", 0.5)]
+    settings = {"run": "scratch", "row": ROW, "task": task, "seeds": [0], "settings_hash": "ab12"}
+    output = tmp_path / "0.json"
+    words = ["--settings", json.dumps(settings), "--manifest", manifest, *answer, "--output", output]
+    program = (
+        "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "assert not {'torch', 'trimesh', 'open_clip'} & set(sys.modules)\n"
+    )
+    script = repository / "workflow_scripts" / "evaluate_task.py"
+    found = subprocess.run(
+        [sys.executable, "-c", program, *map(str, [script, *words])],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert output.is_file()
 
 
 def test_answers_and_outputs_follow_the_seeds(tmp_path, manifest):

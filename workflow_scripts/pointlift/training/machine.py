@@ -45,11 +45,16 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
     filled = memory.fill_uninitialized_memory
     try:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        _deterministic(True, warn_only=device.type == "cuda")
         memory.fill_uninitialized_memory = False
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
             yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=warned)
+        _deterministic(before[1], warn_only=warned)
         memory.fill_uninitialized_memory = filled
+
+
+def _deterministic(mode: bool, warn_only: bool) -> None:
+    """As ``torch.use_deterministic_algorithms``, which also imports torch's compiler (1 s), used by nothing here."""
+    torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
