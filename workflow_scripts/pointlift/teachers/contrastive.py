@@ -97,7 +97,8 @@ def evaluate(course: Course, views: LabelledViews | None) -> dict[str, float | N
 
 
 def train(course: Course, train_views: LabelledViews, val_views: LabelledViews | None, seed: int) -> History:
-    """Train the network in place on views (S, V, 3, H, H) uint8; one history row per epoch.
+    """Train the network in place on views (S, V, 3, H, H) uint8; one history row per epoch, as the engine's: epoch
+    (from 0), step, lr and the epoch's values.
 
     An epoch sees every view once, mirrored at random; each step draws one of the T captions for every class.
     Everything random comes from ``seed``. Raises ``PointliftError`` naming the step when the loss is not finite.
@@ -126,7 +127,8 @@ def train(course: Course, train_views: LabelledViews, val_views: LabelledViews |
                 if not np.isfinite(losses[-1]):
                     raise PointliftError(f"train_teacher: the loss is {losses[-1]} at step {epoch * steps + step}")
         loss = float(np.mean(losses))
-        row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, "contrastive_loss": loss}
+        rate = optimiser.param_groups[0]["lr"]
+        row = {"epoch": epoch, "step": (epoch + 1) * steps, "lr": rate, "contrastive_loss": loss}
         history.append({**row, **evaluate(course, val_views)})
         _log.info("%s", ", ".join(f"{key} {value}" for key, value in history[-1].items()))
     return history
