@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
+from pointlift.tasks import linear_model
 from pointlift.tasks.linear_model import choose_strength, fit_linear, stratified_folds
 from pointlift.tasks.linear_probe import Settings, build
 from pointlift.tasks.shapes import Shapes
@@ -100,6 +101,23 @@ def test_equally_good_strengths_give_the_smallest():
     embedding, label = blobs(10, 4, 0.01)
     folds = stratified_folds(label, 5, np.random.default_rng(0))
     assert choose_strength(embedding, label, (10.0, 0.1, 1.0), folds, "logistic") == 0.1
+
+
+def test_equal_counts_are_equal_where_shares_would_round(monkeypatch):
+    right = {(0.1, 49): 1, (0.1, 50): 1, (1.0, 49): 0, (1.0, 50): 2}  # 1 / 49 * 49 is less than 1
+
+    class Scripted:
+        def __init__(self, strength: float) -> None:
+            self.strength = strength
+
+        def answer(self, embedding):
+            answer = 1 - embedding[:, 0]
+            answer[: right[self.strength, len(answer)]] = embedding[: right[self.strength, len(answer)], 0]
+            return answer
+
+    monkeypatch.setattr(linear_model, "fit_linear", lambda embedding, label, strength, classifier: Scripted(strength))
+    label, folds = np.arange(99) % 2, np.repeat([0, 1], [49, 50])
+    assert choose_strength(label[:, None], label, (0.1, 1.0), folds, "logistic") == 0.1
 
 
 def test_neither_val_nor_test_shapes_change_the_classifier():

@@ -13,7 +13,6 @@ import numpy as np
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.shards import Array
-from pointlift.tasks.judgement import accuracy
 
 log = logging.getLogger(__name__)
 Classifier = Literal["logistic", "svm"]
@@ -81,14 +80,14 @@ def choose_strength(
     """
     if len(strengths) == 1:
         return strengths[0]
-    right = dict.fromkeys(sorted(strengths), 0.0)
+    right = dict.fromkeys(sorted(strengths), 0)  # counted, not averaged: equals are equal
     for fold in np.unique(folds):
         held = folds == fold
         if len(np.unique(label[~held])) < 2:
             continue
         for strength in right:
             model = fit_linear(embedding[~held], label[~held], strength, classifier)
-            right[strength] += accuracy(model.answer(embedding[held]), label[held]) * held.sum()
+            right[strength] += int((model.answer(embedding[held]) == label[held]).sum())
     return max(right, key=lambda strength: right[strength])
 
 
