@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,21 @@ def test_a_weights_file_without_a_folder_of_archives_is_told():
     graph = jobs().graph
     with pytest.raises(ConfigError, match=r"teachers\.imagenet_squeezenet\.weights_file.*DATA=<folder>"):
         graph.teacher_weights("imagenet_squeezenet")
+
+
+def test_a_mended_file_is_read_again_and_a_copied_folder_is_not(tmp_path):
+    names = ["chair/a.off", "chair/b.off", "table/c.off"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("OFF\n")
+    block = {"kind": "folder", "folder": ".", "shard_size": 2}
+    settings = {"datasets__mine": block, "paths__data": str(tmp_path)}
+
+    def shards() -> list[str]:
+        return [jobs(**settings).prepare_meshes("mine", name) for name in ("0000", "0001")]
+
+    before = shards()
+    os.utime(tmp_path / names[0], (0, 0))
+    assert shards() == before
+    (tmp_path / names[0]).write_text("OFF\n3 1 0\n")
+    assert [new == old for new, old in zip(shards(), before, strict=True)] == [False, True]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,18 @@ class Graph:
         """The folder of raw files as a list: empty when the dataset needs none."""
         folder = self.folder(dataset)
         return [] if folder is None else [str(folder)]
+
+    def file_sizes(self, dataset: str, ids: Iterable[str]) -> list[int]:
+        """Bytes of the files that ids name below the dataset's own folder; 0 where there is none.
+
+        So a file that was mended is read again. Unlike its time, its size stays when the folder is copied. What comes
+        from an archive is known by the archive.
+        """
+        folder = self.folder(dataset)
+        if folder is None or self.config.datasets[dataset].archive is not None:
+            return []
+        paths = (folder / shape_id for shape_id in ids)
+        return [path.stat().st_size if path.is_file() else 0 for path in paths]
 
     def shard_files(self, stage: str, dataset: str, *between: str) -> list[str]:
         """All shards of a stage, e.g. ``shard_files("views", dataset, rig)``."""

@@ -31,10 +31,13 @@ class Jobs:
         return canonical_json({"archive_sha256": blocks[0].archive_sha256})
 
     def prepare_meshes(self, dataset: str, shard: str) -> str:
-        """prepare_meshes: the dataset without how points are taken, and this shard's own ids."""
+        """prepare_meshes: the dataset without how points are taken, this shard's own ids, and the size of their files."""
         listing = self.config.datasets[dataset].listing
         block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS, *listing))
-        return canonical_json({"block": block, "ids": list(self.graph.shards(dataset)[shard])})
+        ids = self.graph.shards(dataset)[shard]
+        settings = {"block": block, "ids": list(ids)}
+        sizes = self.graph.file_sizes(dataset, ids)
+        return canonical_json({**settings, "files": digest(sizes)} if any(sizes) else settings)
 
     def build_manifest(self, dataset: str) -> str:
         """build_manifest: what of the block its text and its limit depend on."""
