@@ -1,6 +1,8 @@
 """config.yaml: the shipped one is whole, and every mistake is told before anything runs."""
 
 import copy
+import datetime
+import math
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,36 @@ def test_two_tasks_may_not_share_a_row(values):
     values["suites"]["mini"]["tasks"] = ["mini_few_shot", "again"]
     with pytest.raises(ConfigError, match="two tasks of kind 'few_shot' on dataset 'mini_shapes' would share one row"):
         read_config(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("datasets/mini_shapes/max_quarantined", math.nan, "max_quarantined: nan is not allowed: must be a finite"),
+        ("tasks/mini_classification/recipe/learning_rate", math.inf, "learning_rate: inf is not allowed"),
+        ("datasets/mini_shapes/protocol", datetime.date(2020, 1, 1), "protocol: 2020-01-01 is read as date: quote it"),
+        ("students/7", {"kind": "pointnet"}, "students.7: this name is read as int: quote it"),
+        ("students/a.b", {"kind": "pointnet"}, "students.a.b: 'a.b' is not allowed as a name"),
+        ("suites/mini/seeds", [0, 0], "suites.mini.seeds: 0 stands there twice"),
+        ("suites/mini/seeds", [-1], "suites.mini.seeds.0: -1 is not allowed"),
+        ("suites/mini/tasks", ["mini_few_shot", "mini_few_shot"], "tasks: 'mini_few_shot' stands there twice"),
+        ("datasets/psb/exclude_duplicates_of", ["psb"], "names 'psb' itself"),
+        ("datasets/psb/folder", "lpsb", "datasets.psb.folder: another archive, that of 'lpsb'"),
+        ("datasets/psb/folder", "../psb", "'../psb' is not allowed: an archive is unpacked below paths.data"),
+        ("datasets/psb", {"kind": "folder", "folder": "a", "archive": "a.zip"}, "unpack 'a.zip' into the folder"),
+        ("tasks/mini_classification/recipe/augmentation", {"scale": [2.0, 1.0]}, "scale must be [smallest, largest]"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_later_is_told_at_once(values, path, value, message):
+    *parents, key = [7 if part == "7" else part for part in path.split("/")]
+    block = values
+    for parent in parents:
+        block = block[parent]
+    block[key] = value
+    with pytest.raises(ConfigError) as caught:
+        read_config(values)
+    assert message in str(caught.value)
+    assert "Value error" not in str(caught.value)
 
 
 def test_blocks_must_be_named_blocks(values):

@@ -5,8 +5,11 @@ All mistakes are told at once, each with its key path, the value and what is all
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pointlift import rooms
@@ -35,6 +38,7 @@ FAMILY_ROOMS = {
 }
 _PLAIN_FAMILIES: dict[str, type[Settings]] = {"runs": RunSettings, "suites": SuiteSettings}
 _TOP_LEVEL = ("suite", "device", "paths", *FAMILY_ROOMS, *_PLAIN_FAMILIES)
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # as the Snakefile's wildcards
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -62,6 +66,7 @@ class Config:
 
 def read_config(values: Mapping[str, Any]) -> Config:
     """Validate the content of config.yaml. Raises ``ConfigError`` with every mistake, one a line."""
+    _raise(_unwritable(values))
     found = _top_level_mistakes(values)
     for family in FAMILY_ROOMS:
         found += _family_mistakes(family, _blocks(values, family))
@@ -86,12 +91,35 @@ def _top_level_mistakes(values: Mapping[str, Any]) -> list[str]:
     for family in (*FAMILY_ROOMS, *_PLAIN_FAMILIES):
         if not isinstance(values.get(family, {}), Mapping):
             found.append(f"{family}: {values[family]!r} is not allowed: must be named blocks")
+        found += [
+            f"{family}.{name}: {name!r} is not allowed as a name: letters, digits, _ and - (it becomes a file name)"
+            for name in _blocks(values, family)
+            if not _NAME.fullmatch(str(name))
+        ]
     suites = list(_blocks(values, "suites"))
     if values.get("suite") not in suites:
         found.append(f"suite: {values.get('suite')!r} is not allowed: must be one of {', '.join(suites) or 'no suite'}")
     if values.get("device", "auto") not in ("auto", "cpu", "cuda"):
         found.append(f"device: {values['device']!r} is not allowed: must be auto, cpu or cuda")
     return found
+
+
+def _unwritable(values: Any, key: str = "") -> list[str]:
+    """What YAML reads and JSON, in which settings travel, cannot say: dates, nan, infinity, keys that are no text."""
+    if isinstance(values, Mapping):
+        found = [
+            f"{key}{name}: this name is read as {type(name).__name__}: quote it to make it text"
+            for name in values
+            if not isinstance(name, str)
+        ]
+        return found + [line for name, value in values.items() for line in _unwritable(value, f"{key}{name}.")]
+    if isinstance(values, list | tuple):
+        return [line for place, value in enumerate(values) for line in _unwritable(value, f"{key}{place}.")]
+    if isinstance(values, float) and not math.isfinite(values):
+        return [f"{key[:-1]}: {values} is not allowed: must be a finite number"]
+    if values is None or isinstance(values, str | int | float):
+        return []
+    return [f"{key[:-1]}: {values!s} is read as {type(values).__name__}: quote it to make it text"]
 
 
 def _blocks(values: Mapping[str, Any], family: str) -> Mapping[str, Any]:
@@ -158,18 +186,46 @@ def _combination_mistakes(config: Config) -> list[str]:
             found.append(f"datasets.{name}.folder: missing; kind {dataset.kind!r} reads files below paths.data")
         if dataset.archive is not None and dataset.folder is None:
             found.append(f"datasets.{name}.folder: missing; the archive is unpacked into it")
+        elif dataset.archive is not None:
+            found += _archive_mistakes(config, name, dataset)
+        if name in dataset.exclude_duplicates_of:
+            found.append(f"datasets.{name}.exclude_duplicates_of: names {name!r} itself; nothing would be left of it")
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
     return found
 
 
+def _archive_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:
+    folder, found = Path(str(dataset.folder)), []
+    if dataset.lists_its_folder:
+        found.append(
+            f"datasets.{name}.archive: kind {dataset.kind!r} lists the files of its folder before anything is unpacked; "
+            f"unpack {dataset.archive!r} into the folder yourself and leave `archive` out"
+        )
+    if folder.is_absolute() or ".." in folder.parts:
+        found.append(
+            f"datasets.{name}.folder: {dataset.folder!r} is not allowed: an archive is unpacked below paths.data"
+        )
+    for other, block in config.datasets.items():
+        same = block.folder == dataset.folder and block.archive is not None
+        if same and other < name and (block.archive, block.archive_sha256) != (dataset.archive, dataset.archive_sha256):
+            found.append(
+                f"datasets.{name}.folder: another archive, that of {other!r}, is unpacked into the same folder"
+            )
+    return found
+
+
 def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
     if not all(run in config.runs for run in suite.runs) or not all(task in config.tasks for task in suite.tasks):
         return []  # told as missing blocks
-    found = []
+    found = [
+        f"suites.{name}.{key}: {value!r} stands there twice"
+        for key in ("runs", "tasks", "seeds")
+        for value in sorted({value for value in getattr(suite, key) if getattr(suite, key).count(value) > 1})
+    ]
     tasks = [config.tasks[task] for task in suite.tasks]
-    rows = [(task.kind, task.dataset) for task in tasks]
+    rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(suite.tasks))]
     for row in sorted({row for row in rows if rows.count(row) > 1}):
         found.append(f"suites.{name}.tasks: two tasks of kind {row[0]!r} on dataset {row[1]!r} would share one row")
     for run_name in suite.runs:

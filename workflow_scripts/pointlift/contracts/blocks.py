@@ -5,7 +5,7 @@ A block's ``kind`` names a file of its room. Nothing here changes no result: thr
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,6 +42,8 @@ class DatasetSettings(Settings):
     """Datasets whose near-duplicates are taken out of this one before distillation."""
     seed: int = Field(default=0, ge=0)
     needs_files: ClassVar[bool] = False
+    lists_its_folder: ClassVar[bool] = False
+    """True: its ids are known only when its files are there, so that it cannot come from an archive."""
     listing: ClassVar[tuple[str, ...]] = ()
     """Keys (with defaults) that only say which ids there are: more shapes leave the shards that are there alone."""
 
@@ -170,7 +172,7 @@ class SuiteSettings(Settings):
 
     runs: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class Paths(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pointlift.contracts.settings import Settings
 
@@ -20,6 +20,12 @@ class Augmentation(Settings):
     """About the z axis, or uniform over all rotations."""
     jitter: float = Field(default=0.0, ge=0.0)
     """Standard deviation of Gaussian noise per coordinate."""
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> Augmentation:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError("scale must be [smallest, largest], both above 0")
+        return self
 
 
 class Recipe(Settings):

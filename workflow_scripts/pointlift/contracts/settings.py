@@ -48,4 +48,4 @@ def _line(settings_class: type[Settings], key: str, detail: dict[str, Any]) -> s
     if detail["type"] == "missing":
         return f"{path}: missing; it has no default"
     value = detail.get("input")
-    return f"{path}: {value!r} is not allowed: {detail['msg']}"
+    return f"{path}: {value!r} is not allowed: {detail['msg'].removeprefix('Value error, ')}"

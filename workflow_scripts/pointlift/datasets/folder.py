@@ -34,6 +34,7 @@ class Settings(DatasetSettings):
     licence: str = "unknown"
     source: str = ""
     needs_files: ClassVar[bool] = True
+    lists_its_folder: ClassVar[bool] = True
 
 
 def list_ids(settings: Settings, folder: Path | None) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ def require_folder(folder: Path | None, kind: str) -> Path:
         raise ArtifactError(f"a dataset of kind {kind} needs files: name its `folder` in config.yaml")
     if not Path(folder).is_dir():
         raise ArtifactError(
-            f"{folder}: no such folder; unpack the dataset there, or name its `archive` in config.yaml "
-            "and let download_data do it"
+            f"{folder}: no such folder; put the files of this dataset of kind {kind} there, or change its `folder` "
+            "or paths.data in config.yaml"
         )
     return Path(folder)
 
