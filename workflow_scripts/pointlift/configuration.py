@@ -200,7 +200,7 @@ def _archive_mistakes(config: Config, name: str, dataset: DatasetSettings) -> li
     folder, found = Path(str(dataset.folder)), []
     if dataset.lists_its_folder:
         found.append(
-            f"datasets.{name}.archive: kind {dataset.kind!r} lists the files of its folder before anything is unpacked; "
+            f"datasets.{name}.archive: kind {dataset.kind!r} lists the files of its folder at the very start; "
             f"unpack {dataset.archive!r} into the folder yourself and leave `archive` out"
         )
     if folder.is_absolute() or ".." in folder.parts:

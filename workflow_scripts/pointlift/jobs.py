@@ -31,7 +31,7 @@ class Jobs:
         return canonical_json({"archive_sha256": blocks[0].archive_sha256})
 
     def prepare_meshes(self, dataset: str, shard: str) -> str:
-        """prepare_meshes: the dataset without how points are taken, this shard's own ids, and the size of their files."""
+        """prepare_meshes: the dataset without how points are taken, this shard's own ids, their files' sizes."""
         listing = self.config.datasets[dataset].listing
         block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS, *listing))
         ids = self.graph.shards(dataset)[shard]
