@@ -1,7 +1,9 @@
 """finetune_student: alone and jointly with a distillation method; the test split is kept, not looked at."""
 
 import argparse
+import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +14,16 @@ import finetune_student
 import labelled_clouds
 from pointlift import rooms
 from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.manifest import read_manifest, write_manifest
 from pointlift.contracts.settings import parse
-from pointlift.contracts.stages import read_stage
+from pointlift.contracts.stages import read_stage, write_stage
+from pointlift.distillation.pairs import prepare
 from pointlift.operators.checkpoint import save_student
+from pointlift.operators.target_statistics import TargetStatistics
+from pointlift.tasks.finetuning import Companion, Finetuning
+from pointlift.tasks.shapes import read_clouds
+from pointlift.training import engine
+from pointlift.training.augmentation import augment
 
 TASK = {
     "kind": "classification",
@@ -95,6 +104,20 @@ def test_it_learns_ellipsoids(tmp_path, dataset, weights):
     assert (found["logits"][-1, test].argmax(1) == found["label"][test]).mean() > 0.9
 
 
+def test_eight_shapes_are_learnt_to_the_floor_of_the_smoothed_loss(tmp_path, dataset, weights):
+    rows = read_manifest(dataset["manifest"][0])
+    train = rows.index[rows["split"] == "train"]
+    rows.loc[train[8:], "split"] = "val"
+    rows.loc[train[:8], "label"] = [0, 1, 2, 0, 1, 2, 0, 1]  # whatever the shapes are
+    rows["class_name"] = rows["label"].map({0: "ball", 1: "flat", 2: "rod"})
+    write_manifest(dataset["manifest"][0], rows)
+    recipe = {"epochs": 200, "batch_size": 8, "learning_rate": 0.01}
+    task = {"recipe": recipe, "label_smoothing": 0.2, "log_every": 200}
+    finetune(dataset, weights, tmp_path / "out", task)
+    floor = -0.8 * np.log(0.8) - 0.2 * np.log(0.1)
+    assert floor <= lines(tmp_path / "out")[-1]["task_loss"] < 1.02 * floor
+
+
 def test_a_frozen_student_keeps_its_bits(tmp_path, dataset, weights):
     finetune(dataset, weights, tmp_path / "out", {"regime": "frozen"})
     before, after = load_file(weights), load_file(tmp_path / "out" / "weights.safetensors")
@@ -137,3 +160,80 @@ def test_arms_change_what_is_distilled(tmp_path, dataset, weights, arm):
 def test_too_many_unusable_shapes_stop_a_joint_run(tmp_path, dataset, weights):
     with pytest.raises(ArtifactError, match="max_quarantined"):
         finetune(dataset, weights, tmp_path / "out", max_quarantined=0.0, **joint("mcd"))
+
+
+def published(dataset):
+    """PointMCD's own sizes, as the entry point would build them: finetuning with 40 classes and 512-wide targets."""
+    students, tasks, methods = (
+        rooms.load(room, kind)
+        for room, kind in [("students", "pointnet"), ("tasks", "classification"), ("distillation", "pointmcd")]
+    )
+    student = students.build(parse(students.Settings, {"kind": "pointnet"}, "student"))
+    task = tasks.build(parse(tasks.Settings, {**TASK, "head_width": 512}, "task"))
+    targets = TargetStatistics(np.zeros(512, np.float32), np.ones(512, np.float32), nonnegative=True)
+    method = methods.build(parse(methods.Settings, {"kind": "pointmcd"}, "method"), student.width, targets)
+    shapes = replace(read_clouds(dataset["manifest"][0], dataset["points"]), num_classes=40)
+    return Finetuning(task, student, shapes, 0, Companion(method, (shapes.ids[0],), {}, prepare))
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_the_published_counts_with_and_without_what_only_training_needs(dataset):
+    finetuning = published(dataset)
+    assert count(finetuning.model) == 1_570_313
+    assert count(finetuning.deployed()) == 1_045_001
+
+
+def test_answers_do_not_depend_on_what_is_visible(dataset):
+    model = published(dataset).model.eval()
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "points": torch.randn(4, 20, 3, generator=generator),
+        "label": torch.arange(4),
+        "target": torch.rand(4, 3, 512, generator=generator),
+    }
+    masks = [torch.rand(4, 3, 20, generator=generator) < share for share in (0.2, 0.9)]
+    with torch.no_grad():
+        one, two = (model({**batch, "visible": mask}) for mask in masks)
+    assert one["view_loss"] != two["view_loss"]
+    assert torch.equal(one["task_loss"], two["task_loss"])
+    assert "visible" not in inspect.signature(model.logits).parameters
+
+
+def test_no_label_target_or_mask_outside_the_train_split_is_looked_at(tmp_path, dataset, weights):
+    before = finetune(dataset, weights, tmp_path / "before", **joint("mcd"))
+    rows = read_manifest(dataset["manifest"][0])
+    held = rows["split"] != "train"
+    names = {0: "ball", 1: "flat", 2: "rod"}
+    rows.loc[held, "label"] = (rows["label"][held] + 1) % 3
+    rows["class_name"] = rows["label"].map(names)
+    write_manifest(dataset["manifest"][0], rows)
+    outside = set(rows["shape_id"][held])
+    for stage, array in (("features", "embedding"), ("visibility", "visible")):
+        for path in dataset[stage]:
+            shard = read_stage(path, stage)
+            chosen = [shape_id in outside for shape_id in shard.ids]
+            shard.arrays[array][chosen] = 3 if stage == "features" else 0
+            write_stage(path, stage, shard.ids, shard.arrays)
+    after = finetune(dataset, weights, tmp_path / "after", **joint("mcd"))
+    assert not np.array_equal(after["label"], before["label"])
+    np.testing.assert_array_equal(after["logits"], before["logits"])
+
+
+def test_arms_see_the_same_clouds_in_the_same_order(tmp_path, dataset, weights, monkeypatch):
+    seen = {}
+    recipe = {**TASK["recipe"], "epochs": 2, "augmentation": {"scale": [0.8, 1.25], "shift": 0.1}}
+    for arm in ("mcd", "control", "shuffled", "random_teacher"):
+        clouds = seen.setdefault(arm, [])
+
+        def noted(*given, clouds=clouds):
+            found = augment(*given)
+            clouds.append(found.numpy().tobytes())
+            return found
+
+        monkeypatch.setattr(engine, "augment", noted)
+        finetune(dataset, weights, tmp_path / arm, {"recipe": recipe}, **joint(arm))
+    assert len(seen["mcd"]) == len(set(seen["mcd"])) == 4
+    assert seen["control"] == seen["shuffled"] == seen["random_teacher"] == seen["mcd"]

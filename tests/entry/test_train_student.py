@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,10 +15,16 @@ from safetensors.torch import load_file
 import train_student
 from distillation.stored_pairs import write_pairs
 from pointlift.contracts.errors import ArtifactError, ConfigError, PointliftError
+from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.settings import parse
+from pointlift.contracts.stages import read_stage, write_stage
+from pointlift.distillation import training
 from pointlift.operators.checkpoint import load_student
 from pointlift.operators.initialisation import initialised
 from pointlift.students.pointnet import Settings, build
+from pointlift.training import engine
+from pointlift.training.augmentation import augment
+from pointlift.training.engine import fit
 
 STUDENT = {"kind": "pointnet", "widths": [8, 16, 32], "input_transform": False, "feature_transform": True}
 RECIPE = {"epochs": 6, "batch_size": 6, "learning_rate": 0.01}
@@ -37,14 +44,12 @@ def train(folder, paths, curves=False, **changes):
     given = Namespace(
         settings=settings(**changes),
         output=folder / "weights.safetensors",
-        manifest=None,
-        exclude=[],
         threads=1,
         device="cpu",
         checkpoints=None,
         curves=folder / "curves" if curves else None,
         code="",
-        **paths,
+        **{"manifest": None, "exclude": [], **paths},
     )
     train_student.main(given)
     lines = (folder / "history.jsonl").read_text().splitlines()
@@ -111,6 +116,46 @@ def test_a_distillation_that_learns_nothing_moves_no_weight(tmp_path, paths):
     weights, _ = train(tmp_path, paths, recipe=recipe)
     for name, value in fresh().named_parameters():
         torch.testing.assert_close(weights[name], value.detach(), rtol=0, atol=1e-29, msg=name)
+
+
+def test_arms_share_first_weights_clouds_order_and_augmentation(tmp_path, paths, monkeypatch):
+    begun, seen = {}, {}
+    recipe = {**RECIPE, "epochs": 2, "augmentation": {"scale": [0.8, 1.25], "shift": 0.1, "jitter": 0.01}}
+    other = write_pairs(tmp_path / "other teacher")
+    shard = read_stage(other["features"][0], "features")
+    shard.arrays["embedding"][:] = np.random.default_rng(1).normal(size=shard.arrays["embedding"].shape)
+    write_stage(other["features"][0], "features", shard.ids, shard.arrays)
+    for arm in ("mcd", "all_visible", "shuffled", "random_visibility", "random_teacher"):
+
+        def noted_fit(model, *given, arm=arm, **options):
+            begun[arm] = {name: value.detach().clone() for name, value in model.named_parameters()}
+            fit(model, *given, **options)
+
+        def noted_augment(*given, arm=arm):
+            found = augment(*given)
+            seen.setdefault(arm, []).append(found.numpy().tobytes())
+            return found
+
+        monkeypatch.setattr(training, "fit", noted_fit)
+        monkeypatch.setattr(engine, "augment", noted_augment)
+        train(tmp_path / arm, other if arm == "random_teacher" else paths, arm=arm, recipe=recipe)
+    assert len(seen["mcd"]) == len(set(seen["mcd"])) == 4
+    assert all(clouds == seen["mcd"] for clouds in seen.values())
+    assert any(name.startswith("method.head") for name in begun["mcd"])
+    assert all(same(weights, begun["mcd"]) for weights in begun.values())
+
+
+def test_only_the_train_split_less_what_is_excluded_is_read(tmp_path, paths, monkeypatch):
+    used = {}
+    monkeypatch.setattr(train_student, "distil", lambda student, method, pairs, *_, **__: used.update(ids=pairs.ids))
+    splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    rows = [[f"shape-{n:03d}", "", -1, split, "0000", "", "0" * 64] for n, split in enumerate(splits)]
+    write_manifest(tmp_path / "manifest.csv", pd.DataFrame(rows, columns=COLUMNS))
+    (tmp_path / "duplicates.csv").write_text("shape_id,other\nshape-001,a\nshape-011,b\n")
+    listed = {"manifest": tmp_path / "manifest.csv", "exclude": [tmp_path / "duplicates.csv"]}
+    with pytest.raises(FileNotFoundError):  # no history, as nothing was trained
+        train(tmp_path / "out", {**paths, **listed})
+    assert used["ids"] == tuple(f"shape-{n:03d}" for n in (0, 2, 3, 4, 5, 6, 7))
 
 
 def test_arms_differ_and_seeds_differ(tmp_path, paths):

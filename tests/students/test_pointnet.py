@@ -74,6 +74,15 @@ def test_equals_its_formula_in_float64():
     torch.testing.assert_close(output.embedding, wanted.amax(dim=1), rtol=1e-10, atol=1e-12)
 
 
+def test_points_may_be_permuted_but_not_moved():
+    student, points = build(settings(widths=[6, 7, 9])).double().eval(), torch.randn(2, 11, 3, dtype=torch.float64)
+    with torch.no_grad():
+        output, permuted, moved = (student(given) for given in (points, points.flip(1), points + 0.3))
+    torch.testing.assert_close(permuted.embedding, output.embedding, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(permuted.tokens, output.tokens.flip(1), rtol=1e-12, atol=1e-14)
+    assert not torch.allclose(moved.embedding, output.embedding, rtol=1e-3)
+
+
 def test_batch_norm_runs_over_batch_and_points_together():
     """As a 1x1 convolution with BatchNorm1d over (B, width, N) would."""
     student = build(settings(widths=[5, 4], input_transform=False, feature_transform=False)).double()

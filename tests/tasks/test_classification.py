@@ -65,6 +65,11 @@ def test_smoothed_cross_entropy_is_its_definition():
     torch.testing.assert_close(smoothed_cross_entropy(logits, label, 0.3), expected)
 
 
+def test_the_published_smoothing_is_torchs_quarter():
+    torchs = nn.functional.cross_entropy(LOGITS, torch.tensor([0]), label_smoothing=0.25)
+    assert smoothed_cross_entropy(LOGITS, torch.tensor([0]), 0.2).item() == pytest.approx(torchs.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2, 0.5])
 def test_uniform_logits_cost_log_k_whatever_the_smoothing(smoothing):
     loss = smoothed_cross_entropy(torch.zeros(2, 40), torch.tensor([3, 39]), smoothing)
@@ -72,7 +77,8 @@ def test_uniform_logits_cost_log_k_whatever_the_smoothing(smoothing):
 
 
 @pytest.mark.parametrize(
-    ("classes", "smoothing", "floor"), [(40, 0.2, 1.233115), (50, 0.05, 0.393106), (15, 0.2, 1.028214)]
+    ("classes", "smoothing", "floor"),
+    [(40, 0.2, 1.233115), (50, 0.2, 1.278766), (50, 0.05, 0.393106), (15, 0.2, 1.028214)],
 )
 def test_the_floor_of_the_loss(classes, smoothing, floor):
     logits = torch.full((1, classes), math.log(smoothing / (classes - 1)), dtype=torch.float64)
