@@ -10,10 +10,16 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
-from pointlift.configuration import read_config
+from pointlift.configuration import check_yaml, read_config
 from pointlift.contracts.errors import PointliftError
+from pointlift.failures import explain
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
+
+try:
+    check_yaml(Path("config.yaml"))
+except PointliftError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"
@@ -21,6 +27,7 @@ configfile: "config.yaml"
 
 try:
     GRAPH = Graph(read_config(config))
+    GRAPH.require_local_files()
     TARGETS = GRAPH.targets()
 except PointliftError as error:
     raise WorkflowError(str(error)) from None
@@ -64,6 +71,10 @@ rule all:
     default_target: True
     input:
         TARGETS.report,
+
+
+onerror:
+    sys.stderr.write(explain(*([log] if isinstance(log, str) else log)))
 
 
 # The phases that dvc.yaml names: each is one target.

@@ -22,13 +22,14 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.data:
         if not Path(arguments.data).is_dir():
             sys.exit(f"error: DATA={arguments.data}: there is no such folder")
-        overrides.append(f"paths={json.dumps({'archives': arguments.data})}")
+        # Whole, so that the same folder named in another way is the same input.
+        overrides.append(f"paths={json.dumps({'archives': str(Path(arguments.data).resolve())})}")
     say(f"pointlift: suite {suite}, {_DURATIONS.get(suite, 'of unknown length')}. What exists is not made again.")
     started = time.monotonic()
     # A list, never a shell line: folder names may hold spaces and quotes.
     finished = subprocess.run([programs / "snakemake", "--cores", arguments.cores, "--config", *overrides], check=False)
     if finished.returncode:
-        sys.exit(f"error: suite {suite} did not finish; the failing job's log is shown above. Mend it and run again.")
+        sys.exit(f"error: suite {suite} did not finish; mend what is told above and run again. What is made is kept.")
     report = Path("results") / "report" / suite
     subprocess.run(
         [

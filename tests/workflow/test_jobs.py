@@ -134,3 +134,16 @@ def test_a_mended_file_is_read_again_and_a_copied_folder_is_not(tmp_path):
     assert shards() == before
     (tmp_path / names[0]).write_text("OFF\n3 1 0\n")
     assert [new == old for new, old in zip(shards(), before, strict=True)] == [False, True]
+
+
+def test_local_files_that_are_missing_are_told_together(tmp_path):
+    with pytest.raises(ConfigError, match=r"paths\.archives is not set.*DATA=<folder>") as caught:
+        jobs(suite="princeton").graph.require_local_files()
+    told = str(caught.value)
+    for key in ("datasets.psb.archive", "datasets.lpsb.archive", "teachers.imagenet_squeezenet.weights_file"):
+        assert f"\n  {key}: " in told
+    (tmp_path / CONFIG["datasets"]["psb"]["archive"]).touch()
+    with pytest.raises(ConfigError, match="which lacks some") as caught:
+        jobs(suite="princeton", paths__archives=str(tmp_path)).graph.require_local_files()
+    assert "datasets.psb" not in str(caught.value)
+    jobs(suite="nano").graph.require_local_files()

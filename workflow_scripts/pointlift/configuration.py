@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from pointlift import rooms
 from pointlift.contracts.blocks import (
     DatasetSettings,
@@ -62,6 +64,40 @@ class Config:
     def chosen(self) -> SuiteSettings:
         """The suite to build."""
         return self.suites[self.suite]
+
+
+def check_yaml(path: Path) -> None:
+    """Raise ``ConfigError`` with the line when the file is no YAML mapping, or says a key twice: the last would win."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run from the folder of the checkout, which holds it") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: it must be UTF-8 text ({error.reason} at byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise ConfigError(f"{path}{place}: not YAML: {error.problem}; mend this line or the one before it") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path}: must hold the keys {', '.join(_TOP_LEVEL)}")
+    _raise(_twice(node, ""))
+
+
+def _twice(node: yaml.Node, key: str) -> list[str]:
+    if isinstance(node, yaml.SequenceNode):
+        return [line for place, item in enumerate(node.value) for line in _twice(item, f"{key}{place}.")]
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    found, lines = [], dict[str, int]()
+    for name, value in node.value:
+        line = name.start_mark.line + 1
+        if name.value in lines and name.value != "<<":
+            found.append(f"{key}{name.value}: stands there twice, in line {lines[name.value]} and in line {line}")
+        lines[str(name.value)] = line
+        found += _twice(value, f"{key}{name.value}.")
+    return found
 
 
 def read_config(values: Mapping[str, Any]) -> Config:

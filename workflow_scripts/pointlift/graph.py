@@ -100,6 +100,30 @@ class Graph:
             raise ConfigError(f"{key}: {name!r} lies below paths.archives, which is not set (make: DATA=<folder>)")
         return str(Path(self.config.paths.archives) / name)
 
+    def require_local_files(self) -> None:
+        """Raise ``ConfigError`` naming every archive and weights file of the suite that is not where it must be.
+
+        An archive that was unpacked already is not asked for.
+        """
+        wanted = [
+            (f"datasets.{name}.archive", str(self.config.datasets[name].archive))
+            for name in self.datasets_used
+            if self.raw_index(name) and not Path(self.raw_index(name)[0]).is_file()
+        ]
+        teachers = sorted({str(self.config.runs[run].teacher) for run in self.config.chosen.runs} - {"None"})
+        for name in teachers:
+            block = self.config.teachers[name]
+            if block.training is None and block.weights_file is not None:
+                wanted.append((f"teachers.{name}.weights_file", block.weights_file))
+        place, missing = self.config.paths.archives, wanted
+        if place is not None:
+            missing = [(key, name) for key, name in wanted if not (Path(place) / name).is_file()]
+        if missing:
+            told = "is not set" if place is None else f"is {place}, which lacks some of them"
+            heading = f"suite {self.config.suite} reads local files, and paths.archives {told}; name their folder:"
+            remedy = "make benchmark DATA=<folder>, or paths.archives in config.yaml"
+            raise ConfigError("\n  ".join([f"{heading} {remedy}", *(f"{key}: {name}" for key, name in missing)]))
+
     def teacher_weights(self, teacher: str) -> list[str]:
         """Weights a teacher needs: made by train_teacher, a local file, or none."""
         block = self.config.teachers[teacher]
