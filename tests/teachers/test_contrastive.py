@@ -122,5 +122,5 @@ def test_without_a_val_split_the_accuracy_is_unknown():
 
 
 def test_a_loss_that_is_not_finite_names_its_step():
-    with pytest.raises(PointliftError, match=r"the loss is nan at step [1-5]"):
+    with pytest.raises(PointliftError, match=r"the loss is nan at step [1-5]; lower the learning rate"):
         contrastive.train(course(learning_rate=1e30), noise_views(), None, seed=0)

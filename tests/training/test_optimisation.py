@@ -11,7 +11,7 @@ from pointlift.training.optimisation import build_optimiser, learning_rate
 
 
 def recipe(**changes) -> Recipe:
-    return Recipe(**({"epochs": 1, "batch_size": 1, "learning_rate": 0.1, "final_learning_rate": 1e-3} | changes))
+    return Recipe(**({"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "final_learning_rate": 1e-3} | changes))
 
 
 @pytest.mark.parametrize(("total", "last"), [(350, 0.00100199), (500, 0.00100098)])

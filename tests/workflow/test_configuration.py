@@ -105,6 +105,10 @@ def test_two_tasks_may_not_share_a_row(values):
         ("datasets/psb/folder", "../psb", "'../psb' is not allowed: an archive is unpacked below paths.data"),
         ("datasets/psb", {"kind": "folder", "folder": "a", "archive": "a.zip"}, "unpack 'a.zip' into the folder"),
         ("tasks/mini_classification/recipe/augmentation", {"scale": [2.0, 1.0]}, "scale must be [smallest, largest]"),
+        ("tasks/mini_classification/recipe/batch_size", 1, "recipe.batch_size: 1 is not allowed"),
+        ("teachers/mini_clip/training/recipe/augmentation", {"shift": 0.1}, "a teacher looks at pictures"),
+        ("runs/mini_mcd/teacher", "mini_clip_random", "runs.mini_mcd.arm: 'mcd' does not go with teacher"),
+        ("runs/mini_mcd_random_teacher/teacher", "mini_clip", "'random_teacher' does not go with teacher 'mini_clip'"),
     ],
 )  # fmt: skip
 def test_what_would_fail_later_is_told_at_once(values, path, value, message):

@@ -226,10 +226,24 @@ def _combination_mistakes(config: Config) -> list[str]:
             found += _archive_mistakes(config, name, dataset)
         if name in dataset.exclude_duplicates_of:
             found.append(f"datasets.{name}.exclude_duplicates_of: names {name!r} itself; nothing would be left of it")
+    for name, run in config.runs.items():
+        found += _arm_mistakes(config, name, run)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
     return found
+
+
+def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """Arm random_teacher is the one with an untrained teacher: under another name it would be its own control."""
+    teacher = config.teachers.get(run.teacher) if run.teacher else None
+    initialisation = getattr(teacher, "initialisation", None)
+    if initialisation is None or run.arm == "control" or (initialisation == "random") == (run.arm == "random_teacher"):
+        return []
+    return [
+        f"runs.{name}.arm: {run.arm!r} does not go with teacher {run.teacher!r}, whose initialisation is "
+        f"{initialisation!r}; arm random_teacher takes a random one, every other arm a trained one"
+    ]
 
 
 def _archive_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:

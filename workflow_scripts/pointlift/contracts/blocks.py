@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.recipe import Augmentation, Recipe
 from pointlift.contracts.settings import Settings
 
 
@@ -87,6 +87,12 @@ class Training(Settings):
     dataset: str
     rig: str
     recipe: Recipe
+
+    @model_validator(mode="after")
+    def _of_pictures(self) -> Training:
+        if self.recipe.augmentation != Augmentation():
+            raise ValueError("recipe.augmentation changes clouds; a teacher looks at pictures, leave it out")
+        return self
 
 
 class TeacherSettings(Settings):

@@ -32,7 +32,8 @@ class Recipe(Settings):
     """A training schedule. The learning rate falls by a cosine from first to last, per step, after a linear warm-up."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    """At least 2: batch norms need rows to take statistics over."""
     optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(gt=0.0)
     final_learning_rate: float = Field(default=0.0, ge=0.0)

@@ -125,7 +125,10 @@ def train(course: Course, train_views: LabelledViews, val_views: LabelledViews |
                     _step(course, _mirror(images_I3HW[batch], generator), captions_KL, label_I[batch], optimiser)
                 )
                 if not np.isfinite(losses[-1]):
-                    raise PointliftError(f"train_teacher: the loss is {losses[-1]} at step {epoch * steps + step}")
+                    raise PointliftError(
+                        f"train_teacher: the loss is {losses[-1]} at step {epoch * steps + step}; "
+                        "lower the learning rate, add warm-up steps or set gradient_clip"
+                    )
         loss = float(np.mean(losses))
         rate = optimiser.param_groups[0]["lr"]
         row = {"epoch": epoch, "step": (epoch + 1) * steps, "lr": rate, "contrastive_loss": loss}
