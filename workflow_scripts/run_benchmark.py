@@ -9,6 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+from pointlift.contracts.command import run
+from pointlift.contracts.errors import MachineError, PointliftError
+from pointlift.folder_lock import run_alone
+
 _DURATIONS = {
     "nano": "about two minutes on 2 cores",
     "mini": "under 10 minutes on 2 cores",
@@ -17,31 +21,21 @@ _DURATIONS = {
 
 
 def main(arguments: argparse.Namespace) -> None:
-    suite, scripts, programs = arguments.suite, Path(__file__).parent, Path(sys.executable).parent
-    overrides = [f"suite={suite}"]
+    suite, programs = arguments.suite, Path(sys.executable).parent
+    overrides: list[str] = []
     if arguments.data:
         if not Path(arguments.data).is_dir():
-            sys.exit(f"error: DATA={arguments.data}: there is no such folder")
+            raise MachineError(f"DATA={arguments.data}: there is no such folder")
         # Whole, so that the same folder named in another way is the same input.
         overrides.append(f"paths={json.dumps({'archives': str(Path(arguments.data).resolve())})}")
     say(f"pointlift: suite {suite}, {_DURATIONS.get(suite, 'of unknown length')}. What exists is not made again.")
     started = time.monotonic()
-    # A list, never a shell line: folder names may hold spaces and quotes.
-    finished = subprocess.run([programs / "snakemake", "--cores", arguments.cores, "--config", *overrides], check=False)
-    if finished.returncode:
-        sys.exit(f"error: suite {suite} did not finish; mend what is told above and run again. What is made is kept.")
+    config = ["--config", f"suite={suite}", *overrides]
+    if run_alone([programs / "snakemake", "--cores", arguments.cores, *config]):
+        raise PointliftError(f"suite {suite} did not finish; mend what is told above and run again: what is made stays")
     report = Path("results") / "report" / suite
-    subprocess.run(
-        [
-            sys.executable,
-            scripts / "show_leaderboard.py",
-            "--settings",
-            "{}",
-            "--leaderboard",
-            report / "leaderboard.csv",
-        ],
-        check=True,
-    )
+    shown = [Path(__file__).parent / "show_leaderboard.py", "--settings", "{}"]
+    subprocess.run([sys.executable, *shown, "--leaderboard", report / "leaderboard.csv"], check=True)
     say(f"{time.monotonic() - started:.0f} s. The whole report: {report / 'report.html'}")
 
 
@@ -56,4 +50,4 @@ if __name__ == "__main__":
     parser.add_argument("--suite", required=True)
     parser.add_argument("--cores", default="all")
     parser.add_argument("--data", default="", help="folder of local archives and weights")
-    main(parser.parse_args())
+    run(main, parser.parse_args())

@@ -36,6 +36,8 @@ def last_words(log: Path) -> str:
     told = [place for place, line in enumerate(lines) if line.startswith("error: ")]
     if told:
         return "\n  ".join(lines[told[-1] :]).removeprefix("error: ")
+    if lines and lines[-1] == "KeyboardInterrupt":
+        return "it was interrupted"
     if any(line.startswith("Traceback ") for line in lines):
         return f"{lines[-1]}\n  (nobody foresaw this: it is a fault of the program; please report it with the log)"
     end = f"; its log ends with: {lines[-1]}" if lines else ""
