@@ -104,6 +104,35 @@ def test_signed_targets_are_standardised_per_dimension():
     assert view_loss(method, student_output(), blind) == pytest.approx(standardised.abs().mean().item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("head", ["relu", "linear"])
+def test_the_teachers_units_do_not_matter(head):
+    """Else an arm is judged by the size of its teacher's numbers: a head near 1 never comes to targets near 60."""
+    batch, found = batch_of(), []
+    for unit in (1.0, 64.0):
+        given = {**batch, "target": unit * batch["target"]}
+        method = initialised(
+            lambda given=given: build(settings(head=head), WIDTH, target_statistics(given["target"].numpy())), "method"
+        )
+        output = student_output()
+        output.tokens.requires_grad_()
+        loss = method(output, given)["view_loss"]
+        loss.backward()
+        found.append((loss.item(), output.tokens.grad))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-4, atol=1e-7)
+
+
+def test_a_relu_head_meets_targets_of_mean_square_one():
+    batch = batch_of()
+    batch["target"] = batch["target"] * torch.logspace(-2, 2, WIDTH)
+    method = build(settings(), WIDTH, target_statistics(batch["target"].numpy()))
+    with torch.no_grad():
+        method.head[1].weight.zero_()  # the head says 0 whatever it is given
+    rows = batch["target"].double().flatten(0, 1)
+    wanted = (rows / rows.square().mean(0).sqrt()).abs().mean().item()
+    assert view_loss(method, student_output(), batch) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_cosine_is_reported_in_the_teachers_own_space():
     output, batch = student_output(), batch_of(signed=True)
     mean, sd = np.linspace(-3, 3, WIDTH, dtype=np.float32), np.linspace(0.5, 2, WIDTH, dtype=np.float32)

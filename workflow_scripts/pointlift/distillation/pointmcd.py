@@ -28,8 +28,10 @@ class Settings(MethodSettings):
     weight: float = Field(default=1.0, ge=0.0)
     """Of the view loss. 0 (the control arm): no head is built and nothing is pooled."""
     head: Literal["auto", "relu", "linear"] = "auto"
-    """``relu``: linear, batch norm, ReLU, as published, which reaches non-negative targets only. ``linear``: for
-    teachers with a sign (CLIP), compared with targets standardised per dimension. ``auto`` picks by the targets."""
+    """``relu``: linear, batch norm, ReLU, as published, which reaches non-negative targets only; each dimension of them
+    is divided by its root mean square, for the head starts and stays near 1 as the published teacher's own vectors do.
+    ``linear``: compared with targets standardised per dimension; for teachers with a sign (CLIP), and where teachers
+    are compared whose dimensions vary little beside their mean. ``auto`` picks by the sign of the targets."""
     loss: Literal["l1", "cosine"] = "l1"
     empty_views: Literal["keep", "drop"] = "keep"
     """A view that sees no token pools to 0; ``keep`` it, as published, or ``drop`` it from head and loss."""
@@ -59,7 +61,7 @@ class PointMCD(nn.Module):
         standardised = settings.head == "linear" or (settings.head == "auto" and not targets.nonnegative)
         mean, sd = torch.as_tensor(targets.mean), torch.as_tensor(targets.sd)
         self.register_buffer("mean", mean.clone() if standardised else torch.zeros_like(mean))
-        self.register_buffer("sd", sd.clone() if standardised else torch.ones_like(sd))
+        self.register_buffer("sd", sd.clone() if standardised else torch.hypot(mean, sd))
         self.head = None
         if settings.weight > 0:
             self.head = linear_head(student_width, len(mean)) if standardised else relu_head(student_width, len(mean))
