@@ -16,19 +16,18 @@ BIN := .venv/bin
 PYTHON_FILES := workflow_scripts tests benchmarks
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup benchmark test lint format lock clean
+.PHONY: help .venv setup benchmark test lint format lock clean
 
 help:
 	@echo "make benchmark [SUITE=mini|nano|princeton] [DATA=folder]   run a suite and show its table"
 	@echo "make test                                                 run the tests"
 	@echo "make setup | lint | format | lock | clean"
 
-# A marker inside the environment, newer than the lock file: set up once, again when the lock changes.
-.venv/.ready: requirements.lock pyproject.toml
+# Does nothing where it was done with this lock file.
+.venv:
 	@envs/set_up "$(PYTHON)" .venv requirements.lock
-	@touch $@
 
-setup: .venv/.ready
+setup: .venv
 	@PYTHONPATH=workflow_scripts $(BIN)/python -m pointlift.rendering.preflight --install
 
 benchmark: setup
@@ -37,7 +36,7 @@ benchmark: setup
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) $(TESTS)
 
-lint: .venv/.ready
+lint: .venv
 	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
@@ -45,7 +44,7 @@ lint: .venv/.ready
 	$(BIN)/codespell
 	$(BIN)/snakemake --lint --config suite=nano
 
-format: .venv/.ready
+format: .venv
 	$(BIN)/ruff check --fix $(PYTHON_FILES)
 	$(BIN)/ruff format $(PYTHON_FILES)
 	$(BIN)/snakefmt Snakefile rules
