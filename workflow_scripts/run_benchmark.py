@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     if run_alone([programs / "snakemake", "--cores", arguments.cores, *config]):
         raise PointliftError(f"suite {suite} did not finish; mend what is told above and run again: what is made stays")
     report = Path("results") / "report" / suite
-    shown = [Path(__file__).parent / "show_leaderboard.py", "--settings", "{}"]
+    shown = [str(Path(__file__).parent / "show_leaderboard.py"), "--settings", "{}"]
     subprocess.run([sys.executable, *shown, "--leaderboard", report / "leaderboard.csv"], check=True)
     say(f"{time.monotonic() - started:.0f} s. The whole report: {report / 'report.html'}")
 
