@@ -18,7 +18,8 @@ def _pairs(rows: list[Row]) -> set[tuple[str, str]]:
 def test_every_transfer_run_stands_beside_every_control_but_itself() -> None:
     rows = leaderboard_rows("mini", suite_metrics([0, 1]))
     controls = {"scratch", "shuffled", "random_teacher"}
-    assert _pairs(rows) == {(run, control) for run in {"mcd"} | controls for control in controls if run != control}
+    pairs = {(run, control) for run in {"mcd"} | controls for control in controls if run not in (control, "scratch")}
+    assert _pairs(rows) == pairs | {("scratch", "")}
     assert all(set(row) == set(LEADERBOARD_COLUMNS) for row in rows)
 
 
@@ -30,7 +31,6 @@ def test_joint_runs_compare_with_weight_zero_alone_and_cells_never_mix() -> None
     metrics += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.7, 3))]
     assert _pairs(leaderboard_rows("mini", metrics)) == {
         ("joint_mcd", "joint_control"),
-        ("scratch", "joint_control"),
         ("joint_control", ""),
         ("scratch", ""),
     }
@@ -42,6 +42,22 @@ def test_a_control_has_the_same_student() -> None:
     rows = leaderboard_rows("mini", metrics)
     assert _pairs(rows) == {("mcd", ""), ("scratch", "")}
     assert all(row["delta_vs_control"] == "" and row["p_value"] == "" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arm", "change"),
+    [
+        ("shuffled", {"teacher": "other"}),
+        ("shuffled", {"method": "concept"}),
+        ("random_teacher", {"pretrain_dataset": "more_shapes"}),
+        ("all_visible", {"pretrain_dataset": "more_shapes"}),
+    ],
+)
+def test_a_control_of_another_distillation_is_no_control(arm: str, change: dict[str, object]) -> None:
+    run = make_metrics("mcd", "mcd", 0, draw_outcomes(0.7, 1))
+    same, other = (make_metrics("it", arm, 0, draw_outcomes(0.6, 2), **changes) for changes in ({}, change))
+    assert ("mcd", "it") in _pairs(leaderboard_rows("mini", [run, same]))
+    assert ("mcd", "") in _pairs(leaderboard_rows("mini", [run, other]))
 
 
 def test_difference_is_paired_over_items_with_seeds_averaged_first() -> None:

@@ -25,6 +25,14 @@ TRANSFER_CONTROLS = (
     "all_visible",
     "random_visibility",
 )
+# What a control must share with a run beside the student: the same distillation but for the one thing it takes away.
+_SHARED = {
+    "control": ("method",),
+    "shuffled": ("method", "teacher", "pretrain_dataset"),
+    "all_visible": ("method", "teacher", "pretrain_dataset"),
+    "random_visibility": ("method", "teacher", "pretrain_dataset"),
+    "random_teacher": ("method", "pretrain_dataset"),
+}
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
 _AGREES = 1e-6
@@ -52,8 +60,9 @@ def controls_of(protocol: str) -> tuple[str, ...]:
 def leaderboard_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
     """Rows of ``LEADERBOARD_COLUMNS``, sorted: one per run, task, dataset, protocol, selection, metric and control.
 
-    A control of a run is another run of a control arm with the same student, in the same cell. A run without any has
-    one row with empty control columns. Raises ``ArtifactError`` when run and control were not tested on the same items.
+    A control of a run is another run of a control arm in the same cell, with the same student and, where it distils,
+    the same distillation but for what its arm takes away. A run without any has one row with empty control columns.
+    Raises ``ArtifactError`` when run and control were not tested on the same items.
     """
     rows = []
     for cell, runs in sorted(_cells(metrics).items()):
@@ -93,19 +102,22 @@ def _mean_columns(scores: _Scores) -> Row:
 
 
 def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores]) -> Iterator[Row]:
-    protocol, student = cell[2], runs[name].about["student"]
     controls = [
         other
         for other in sorted(runs)
         if other != name
-        and runs[other].about["student"] == student
-        and is_control(runs[other].about["arm"], protocol)
+        and _is_control_of(runs[other].about, runs[name].about, protocol=cell[2])
         and set(runs[other].values) & set(runs[name].values)
     ]
     for other in controls:
         yield _difference_columns(other, _difference(runs[name], runs[other]))
     if not controls:
         yield dict.fromkeys(("control", "delta_vs_control", "delta_ci95_low", "delta_ci95_high", "p_value"), "")
+
+
+def _is_control_of(control: Row, run: Row, protocol: str) -> bool:
+    shared = ("student", *_SHARED.get(control["arm"], ()))
+    return is_control(control["arm"], protocol) and all(control[key] == run[key] for key in shared)
 
 
 def _difference_columns(control: str, found: Difference) -> Row:
