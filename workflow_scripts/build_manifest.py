@@ -28,7 +28,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise ArtifactError(
             f"dataset {arguments.output.stem}: {len(unusable)} of {len(rows)} shapes cannot be used, more than its "
             f"max_quarantined of {settings.max_quarantined:g} allows (first: {first}). "
-            "All reasons stand in this job's log. Mend the files, or raise max_quarantined in config.yaml"
+            f"All reasons stand in this job's log. Mend the files, delete {arguments.meshes[0].parent} and run again; "
+            "or raise max_quarantined in config.yaml"
         )
     write_manifest(arguments.output, rows)
 

@@ -11,7 +11,8 @@ from pointlift.datasets.archives import unpack
 
 
 def main(arguments: argparse.Namespace) -> None:
-    index = unpack(arguments.archive, arguments.folder, arguments.settings["archive_sha256"])
+    archive = arguments.archive.parent.resolve() / arguments.archive.name  # as the user knows it, not by a link
+    index = unpack(archive, arguments.folder, arguments.settings["archive_sha256"])
     write_text(arguments.output, json.dumps(index, sort_keys=True, indent=1) + "\n")
 
 

@@ -17,7 +17,10 @@ def main(arguments: Any) -> None:
     device = prepare_torch(arguments.threads, arguments.device)
     member = rooms.load("teachers", block["kind"])
     settings = parse(member.Settings, block, "teacher")
-    teacher = member.build(settings, arguments.weights).to(device)
+    weights = arguments.weights
+    if weights is not None:
+        weights = weights.parent.resolve() / weights.name  # as the user knows it, not by a link
+    teacher = member.build(settings, weights).to(device)
     views = read_stage(arguments.views, "views")
     arrays = {"embedding": extract(teacher, views, settings.batch_size), "valid": views["valid"]}
     facts = {"nonnegative": teacher.nonnegative, "width": teacher.width, "teacher": block["kind"]}

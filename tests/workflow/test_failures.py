@@ -109,6 +109,7 @@ def test_bad_shapes_stop_a_run_with_their_reasons_last_and_mending_them_lets_it_
     assert not (checkout.folder / "results/manifest/mine.csv").exists()
     assert len(list((checkout.folder / "results/points/mine").glob("*.safetensors"))) == 2  # the others went on
 
+    # Read again even where nobody deletes what was made of it.
     bad.write_text((meshes / 'a "b"' / "1.off").read_text(encoding="utf-8"), encoding="utf-8")
     checkout.snakemake("stage_shapes", suite="mine")
     assert (checkout.folder / "results/manifest/mine.quarantine.csv").read_text() == "shape_id,stage,reason\n"

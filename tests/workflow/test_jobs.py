@@ -147,3 +147,17 @@ def test_local_files_that_are_missing_are_told_together(tmp_path):
         jobs(suite="princeton", paths__archives=str(tmp_path)).graph.require_local_files()
     assert "datasets.psb" not in str(caught.value)
     jobs(suite="nano").graph.require_local_files()
+
+
+def test_moving_the_archives_changes_no_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    inputs = set()
+    for place in ("one place", str(tmp_path / "another 'place'")):
+        Path(place).mkdir()
+        (Path(place) / CONFIG["datasets"]["psb"]["archive"]).write_text(place)
+        graph = jobs(suite="princeton", paths__archives=place).graph
+        graph.prepare_environment()
+        inputs.add(graph.archive("psb"))
+        assert Path(graph.archive("psb")).read_text() == place
+    assert len(inputs) == 1

@@ -18,6 +18,9 @@ from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 
+#: Link to ``paths.archives`` in the working folder.
+ARCHIVES = ".snakemake/archives"
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -95,10 +98,10 @@ class Graph:
         raise ConfigError(f"no dataset is unpacked into {folder!r}")
 
     def below_archives(self, key: str, name: str) -> str:
-        """A file below ``paths.archives``; an error naming ``key`` when that path is not set."""
+        """A file below ``paths.archives``, by its link; an error naming ``key`` when that path is not set."""
         if self.config.paths.archives is None:
             raise ConfigError(f"{key}: {name!r} lies below paths.archives, which is not set (make: DATA=<folder>)")
-        return str(Path(self.config.paths.archives) / name)
+        return f"{ARCHIVES}/{name}"
 
     def require_local_files(self) -> None:
         """Raise ``ConfigError`` naming every archive and weights file of the suite that is not where it must be.
@@ -312,6 +315,19 @@ class Graph:
         programs = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
         os.environ["POINTLIFT_DEVICE"] = self.config.device
+        self._link_archives()
+
+    def _link_archives(self) -> None:
+        """Give ``paths.archives`` one name in the working folder: inputs stay the same wherever it lies."""
+        link = Path(ARCHIVES)
+        if self.config.paths.archives is None:
+            return
+        wanted = Path(self.config.paths.archives).resolve()
+        if not link.is_symlink() or link.readlink() != wanted:
+            link.parent.mkdir(exist_ok=True)
+            fresh = link.with_name(f"{link.name}.{os.getpid()}")
+            fresh.symlink_to(wanted)
+            fresh.replace(link)
 
     def gpus_per_job(self) -> int:
         """1 where jobs run on a GPU, for the scheduler."""
