@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pointlift.contracts.errors import PointliftError
+
+
+#: Errors of the machine that a user can mend: no space, quota, read-only, no rights.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,10 +57,14 @@ def training_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(main: Callable[[Any], None], arguments: argparse.Namespace) -> None:
-    """Call ``main``; a ``PointliftError`` is told in one line, exit status 1; anything else is a trace."""
+    """Call ``main``; a ``PointliftError``, a full disk and lacking rights are told in one line; all else is a trace."""
     level = os.environ.get("POINTLIFT_LOG", "INFO")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         main(arguments)
     except PointliftError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        sys.exit(f"error: {error.filename or 'writing'}: {error.strerror}; make room or set the rights, and run again")
