@@ -14,7 +14,6 @@ from typing import Any
 
 from pointlift.contracts.errors import PointliftError
 
-
 #: Errors of the machine that a user can mend: no space, quota, read-only, no rights.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
