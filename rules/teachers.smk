@@ -31,8 +31,9 @@ rule train_teacher:
         "Training teacher {wildcards.teacher}"
     shell:
         "python workflow_scripts/train_teacher.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --views {input.views:q} --threads {threads} --output {output.weights:q}"
-        " --history {output.history:q} > {log:q} 2>&1"
+        " --views {input.views:q} --threads {threads} --code {params.code} --output {output.weights:q}"
+        " --history {output.history:q} --checkpoints results/checkpoints/train_teacher/{wildcards.teacher}"
+        " --curves results/tensorboard/train_teacher/{wildcards.teacher} > {log:q} 2>&1"
 
 
 rule extract_features:

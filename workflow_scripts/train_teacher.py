@@ -3,10 +3,9 @@
 from typing import Any
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run
+from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.errors import ArtifactError, ConfigError
-from pointlift.contracts.files import atomic_path, write_text
-from pointlift.contracts.hashing import canonical_json
+from pointlift.contracts.files import atomic_path
 from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.settings import parse
 
@@ -18,7 +17,7 @@ def main(arguments: Any) -> None:
     from pointlift.teachers.views import labelled_views
 
     block = arguments.settings["block"]
-    device = prepare_torch(arguments.threads, arguments.device)
+    prepare_torch(arguments.threads, arguments.device)
     member = rooms.load("teachers", block["kind"])
     if not hasattr(member, "train"):
         raise ConfigError(f"teacher.kind: {block['kind']} cannot be trained here; kind clip can")
@@ -35,12 +34,12 @@ def main(arguments: Any) -> None:
         labels = {shape_id: class_names.index(name) for shape_id, name in pairs}
         return labelled_views(arguments.views, labels, resize)
 
-    weights, history = member.train(settings, read, class_names, arguments.settings["seed"], device)
+    options = {"history": arguments.history, **training_options(arguments)}
+    weights = member.train(settings, read, class_names, arguments.settings["seed"], **options)
     with atomic_path(arguments.output) as temporary:
         save_file(weights, temporary)
-    write_text(arguments.history, "".join(canonical_json(row) + "\n" for row in history))
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("manifest", "views", "output", "history", many=("views",)).add_compute()
+    parser = Parser(__doc__).add_paths("manifest", "views", "output", "history", many=("views",)).add_training()
     run(main, parser.parse_args())

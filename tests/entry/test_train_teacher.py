@@ -41,7 +41,7 @@ def given(folder, name, class_names=None, **block):
 
 def call(words):
     """The same inside this process: a process start costs seconds."""
-    parser = Parser("").add_paths("manifest", "views", "output", "history", many=("views",)).add_compute()
+    parser = Parser("").add_paths("manifest", "views", "output", "history", many=("views",)).add_training()
     train_teacher.main(parser.parse_args([str(word) for word in words]))
 
 

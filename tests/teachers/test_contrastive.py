@@ -1,5 +1,6 @@
 """The loss against a slow formula and its bounds, zero-shot accuracy by hand, and what the token table leaves alone."""
 
+import json
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.recipe import Recipe
 from pointlift.teachers import clip_network, contrastive
+from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.token_table import CompactTokenTable
 from pointlift.teachers.views import LabelledViews
 from teachers.pictures import MODEL
@@ -69,8 +71,9 @@ def network():
     return clip_network.untrained(MODEL, seed=1).eval()
 
 
-def captions(texts):
-    return clip_network.tokenizer(MODEL)(texts).unflatten(0, (len(texts), 1))
+def captions(*templates):
+    """Token ids (K, T, L) of T lists of K texts."""
+    return torch.stack([clip_network.tokenizer(MODEL)(texts) for texts in templates], dim=1)
 
 
 def test_the_compact_table_says_the_same(network):
@@ -97,30 +100,82 @@ def noise_views(shapes=6):
     return LabelledViews(images, np.arange(shapes) % 2)
 
 
-def course(**recipe):
-    network = clip_network.untrained(MODEL, seed=3)
+def train(folder, seed=0, val=None, kill_at=None, **recipe):
+    """Train a fresh network in ``folder``; ``kill_at``: in that step the image tower raises ``KilledError``."""
+    network, calls = clip_network.untrained(MODEL, seed=3), []
+    if kill_at is not None:
+        network.visual.register_forward_pre_hook(lambda *_: calls.append(1) or _die(len(calls) > kill_at))
     given = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3} | recipe
-    standardise = lambda images: images.float() / 128.0 - 1.0  # noqa: E731
-    return contrastive.Course(network, standardise, captions(["cup", "vase"]), Recipe(**given))
+    contrastive.train(
+        network,
+        Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        captions(["cup", "vase"], ["a cup", "one vase"]),
+        noise_views(),
+        val_views=val,
+        recipe=Recipe(**given),
+        seed=seed,
+        history=folder / "history.jsonl",
+        curves=folder / "curves",
+        device="cpu",
+        checkpoint_seconds=0.0,
+    )
+    return network, (folder / "history.jsonl").read_text()
 
 
-def test_training_is_the_same_bits_for_a_seed_and_others_for_another():
-    runs = []
-    for seed in (0, 0, 1):
-        one = course()
-        history = contrastive.train(one, noise_views(), noise_views(), seed)
-        runs.append((history, torch.cat([tensor.float().flatten() for tensor in one.network.state_dict().values()])))
-    assert runs[0][0] == runs[1][0]
-    assert torch.equal(runs[0][1], runs[1][1])
-    assert not torch.equal(runs[0][1], runs[2][1])
-    assert [row["step"] for row in runs[0][0]] == [3, 6]
+class KilledError(Exception):
+    pass
 
 
-def test_without_a_val_split_the_accuracy_is_unknown():
-    history = contrastive.train(course(epochs=1), noise_views(), None, seed=0)
-    assert history[0]["val_view_accuracy"] is None
+def _die(now):
+    if now:
+        raise KilledError
 
 
-def test_a_loss_that_is_not_finite_names_its_step():
-    with pytest.raises(PointliftError, match=r"the loss is nan at step [1-5]; lower the learning rate"):
-        contrastive.train(course(learning_rate=1e30), noise_views(), None, seed=0)
+def same_bits(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def test_training_is_the_same_bits_for_a_seed_and_others_for_another(tmp_path):
+    one, two, other = (train(tmp_path / str(name), seed) for name, seed in enumerate((0, 0, 1)))
+    assert one[1] == two[1]
+    assert same_bits(one[0], two[0])
+    assert not same_bits(one[0], other[0])
+    assert [json.loads(line)["step"] for line in one[1].splitlines()] == [3, 6]
+    assert list((tmp_path / "0" / "curves").iterdir())
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("kill_at", [2, 4])  # in step 2; in step 3, after a look at val
+def test_a_killed_teacher_goes_on_to_the_same_bits(tmp_path, kill_at, precision):
+    whole, history = train(tmp_path / "whole", val=noise_views(), precision=precision)
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", val=noise_views(), kill_at=kill_at, precision=precision)
+    assert (tmp_path / "killed" / "checkpoints" / "state.pt").exists()
+    left = 6 + 2 - min(kill_at, 3)  # steps and looks at val that are left to do; one more would raise
+    resumed, again = train(tmp_path / "killed", val=noise_views(), kill_at=left, precision=precision)
+    assert same_bits(whole, resumed)
+    assert again == history
+    assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+def test_a_checkpoint_of_another_val_split_is_left_aside(tmp_path, caplog):
+    with pytest.raises(KilledError):
+        train(tmp_path, val=noise_views(), kill_at=2)
+    train(tmp_path, val=noise_views(shapes=4))
+    assert "starting anew" in caplog.text
+
+
+def test_without_a_val_split_no_accuracy_is_told(tmp_path):
+    _, history = train(tmp_path, epochs=1)
+    assert set(json.loads(history)) == {"epoch", "step", "lr", "contrastive_loss"}
+
+
+def test_the_logit_scale_never_passes_a_hundred(tmp_path):
+    network, _ = train(tmp_path, learning_rate=3.0)  # AdamW moves it by up to 3 per step
+    assert float(network.logit_scale.detach()) <= math.log(100.0)
+
+
+def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
+    with pytest.raises(PointliftError, match=r"at step [1-5] .*: contrastive_loss is nan; lower the learning rate"):
+        train(tmp_path, learning_rate=1e30)

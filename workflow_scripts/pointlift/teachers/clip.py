@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pointlift.contracts.blocks import TeacherSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
-from pointlift.contracts.hashing import stable_seed
+from pointlift.contracts.hashing import digest, stable_seed
 from pointlift.contracts.shards import Array
 from pointlift.teachers import clip_network, contrastive
 from pointlift.teachers.preprocessing import Preprocessing
@@ -139,17 +139,18 @@ def train(
     read: Callable[[str, Callable[[Array], Array]], LabelledViews | None],
     class_names: Sequence[str],
     seed: int,
-    device: torch.device,
-) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """Train the model of a block with ``training``: (weights as an open_clip checkpoint, one history row per epoch).
+    **options: Any,
+) -> dict[str, Tensor]:
+    """Train the model of a block with ``training``; returns its weights as an open_clip checkpoint.
 
     read : split, what to do with the images of a shape (V, H, W, 3) uint8 -> the views of that split, or None.
-    History: contrastive_loss, and the zero-shot accuracy on ``val`` per view and per shape (None without ``val``).
+    options : history, device, threads, checkpoints, curves and code of ``training.engine.fit``. The history has
+    contrastive_loss and, where there is a val split, the zero-shot accuracy on it per view and per shape.
     """
     if settings.training is None:
         raise ConfigError("train_teacher: this teacher's block has no training")
-    network = clip_network.untrained(settings.model, stable_seed(seed, "clip")).to(device)
-    preprocessing = _preprocessing(settings, network).to(device)
+    network = clip_network.untrained(settings.model, stable_seed(seed, "clip"))
+    preprocessing = _preprocessing(settings, network)
 
     def resized(images_VHW3: Array) -> Array:
         return preprocessing.resize(torch.from_numpy(images_VHW3)).contiguous().numpy()
@@ -157,12 +158,19 @@ def train(
     train_views, val_views = read("train", resized), read("val", resized)
     if train_views is None:
         raise ArtifactError("train_teacher: the dataset has no usable shape in its train split")
-    captions = clip_network.tokenizer(settings.model)(class_captions(settings, class_names))
-    course = contrastive.Course(
-        network, preprocessing.standardise, captions.unflatten(0, (len(class_names), -1)), settings.training.recipe
+    ids_KTL = clip_network.tokenizer(settings.model)(class_captions(settings, class_names))
+    contrastive.train(
+        network,
+        preprocessing,
+        ids_KTL.unflatten(0, (len(class_names), -1)),
+        train_views,
+        val_views=val_views,
+        recipe=settings.training.recipe,
+        seed=stable_seed(seed, "train_teacher"),
+        identity=digest(settings.model_dump(mode="json")),
+        **options,
     )
-    history = contrastive.train(course, train_views, val_views, seed)
-    return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, history
+    return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def class_captions(settings: Settings, class_names: Sequence[str]) -> list[str]:

@@ -38,5 +38,5 @@ class CompactTokenTable:
         if self._parts is not None:
             parent, full, small, used = self._parts
             with torch.no_grad():
-                full.weight[used.to(full.weight.device)] = small.weight
+                full.weight[used.to(full.weight.device)] = small.weight.to(full.weight.device)
             parent.token_embedding = full
