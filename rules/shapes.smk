@@ -1,4 +1,4 @@
-# Shapes: raw files -> normalised meshes, a manifest, and points on their surfaces.
+# Shapes: raw files -> normalised meshes, a manifest, and points on their surfaces; or points, where there are no meshes.
 
 
 rule download_data:
@@ -38,6 +38,8 @@ rule prepare_meshes:
         "results/logs/prepare_meshes/{dataset}.{shard}.log",
     benchmark:
         "results/benchmarks/prepare_meshes/{dataset}.{shard}.tsv"
+    wildcard_constraints:
+        dataset=GRAPH.named(has_meshes=True),
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -62,7 +64,7 @@ rule prepare_meshes:
 rule build_manifest:
     """List every shape with its class and split, and every shape that cannot be used with its reason."""
     input:
-        meshes=lambda wildcards: GRAPH.shard_files("meshes", wildcards.dataset),
+        shards=lambda wildcards: GRAPH.first_shards(wildcards.dataset),
     output:
         manifest="results/manifest/{dataset}.csv",
         quarantine="results/manifest/{dataset}.quarantine.csv",
@@ -82,7 +84,7 @@ rule build_manifest:
     message:
         "Building the manifest of {wildcards.dataset}"
     shell:
-        "python workflow_scripts/build_manifest.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/build_manifest.py --settings {params.settings:q} --shards {input.shards:q}"
         " --output {output.manifest:q} --quarantine {output.quarantine:q} > {log:q} 2>&1"
 
 
@@ -96,6 +98,8 @@ rule sample_points:
         "results/logs/sample_points/{dataset}.{shard}.log",
     benchmark:
         "results/benchmarks/sample_points/{dataset}.{shard}.tsv"
+    wildcard_constraints:
+        dataset=GRAPH.named(has_meshes=True),
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -109,6 +113,35 @@ rule sample_points:
         "Sampling points: {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "python workflow_scripts/sample_points.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        " --output {output.points:q} > {log:q} 2>&1"
+
+
+rule read_points:
+    """Load, check and normalise the clouds of one shard of a dataset without meshes."""
+    input:
+        index=lambda wildcards: GRAPH.raw_index(wildcards.dataset),
+    output:
+        points="results/points/{dataset}/{shard}.safetensors",
+    log:
+        "results/logs/read_points/{dataset}.{shard}.log",
+    benchmark:
+        "results/benchmarks/read_points/{dataset}.{shard}.tsv"
+    wildcard_constraints:
+        dataset=GRAPH.named(has_meshes=False),
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=lambda wildcards: JOBS.read_points(wildcards.dataset, wildcards.shard),
+        code=lambda wildcards: JOBS.code("read_points", ("datasets", wildcards.dataset)),
+        folder=lambda wildcards: JOBS.arguments(folder=GRAPH.folders(wildcards.dataset)),
+    message:
+        "Reading points: {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "python workflow_scripts/read_points.py --settings {params.settings:q} {params.folder:q}"
         " --output {output.points:q} > {log:q} 2>&1"
 
 

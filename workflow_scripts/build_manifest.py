@@ -17,8 +17,9 @@ from pointlift.datasets.ingest import manifest_rows, quarantine_rows
 def main(arguments: argparse.Namespace) -> None:
     block = arguments.settings["block"]
     settings = parse(rooms.settings_class("datasets", block["kind"]), block, "block")
-    shards = [(path.stem, read_stage(path, "meshes")) for path in arguments.meshes]
-    unusable = quarantine_rows(shards)
+    kind, stage = ("meshes", "prepare_meshes") if settings.has_meshes else ("points", "read_points")
+    shards = [(path.stem, read_stage(path, kind)) for path in arguments.shards]
+    unusable = quarantine_rows(shards, stage)
     write_quarantine(arguments.quarantine, unusable)
     rows = manifest_rows(shards)
     if len(unusable) > settings.max_quarantined * len(rows):
@@ -28,11 +29,11 @@ def main(arguments: argparse.Namespace) -> None:
         raise ArtifactError(
             f"dataset {arguments.output.stem}: {len(unusable)} of {len(rows)} shapes cannot be used, more than its "
             f"max_quarantined of {settings.max_quarantined:g} allows (first: {first}). "
-            f"All reasons stand in this job's log. Mend the files, delete {arguments.meshes[0].parent} and run again; "
+            f"All reasons stand in this job's log. Mend the files, delete {arguments.shards[0].parent} and run again; "
             "or raise max_quarantined in config.yaml"
         )
     write_manifest(arguments.output, rows)
 
 
 if __name__ == "__main__":
-    run(main, Parser(__doc__).add_paths("meshes", "output", "quarantine", many=("meshes",)).parse_args())
+    run(main, Parser(__doc__).add_paths("shards", "output", "quarantine", many=("shards",)).parse_args())

@@ -1,6 +1,7 @@
 import layouts
 import pytest
 
+import point_layouts
 from pointlift import rooms
 from pointlift.contracts.settings import parse
 
@@ -9,8 +10,20 @@ BLOCKS = {
     "folder": {"folder": "x"},
     "princeton": {"folder": "x"},
     "psb": {"folder": "x"},
+    "modelnet_h5": {"folder": "x", "partial": True},
+    "modelnet_resampled": {"folder": "x", "partial": True},
+    "scanobjectnn": {"folder": "x", "partial": True, "variant": "obj_bg"},
+    "shapenet_part": {"folder": "x", "partial": True},
 }
-WRITERS = {"folder": layouts.write_folder, "princeton": layouts.write_princeton, "psb": layouts.write_psb}
+WRITERS = {
+    "folder": layouts.write_folder,
+    "princeton": layouts.write_princeton,
+    "psb": layouts.write_psb,
+    "modelnet_h5": point_layouts.write_modelnet_h5,
+    "modelnet_resampled": point_layouts.write_modelnet_resampled,
+    "scanobjectnn": point_layouts.write_scanobjectnn,
+    "shapenet_part": point_layouts.write_shapenet_part,
+}
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +35,22 @@ def raw_folders(tmp_path_factory):
     return folders
 
 
+@pytest.fixture(scope="session")
+def settings_of():
+    """Settings of a kind for its small test layout, with other values where named."""
+
+    def settings(kind, **changes):
+        block = {"kind": kind, "protocol": "test/one", **BLOCKS[kind], **changes}
+        return parse(rooms.settings_class("datasets", kind), block, "block")
+
+    return settings
+
+
 @pytest.fixture
-def open_dataset(raw_folders):
+def open_dataset(raw_folders, settings_of):
     """Open a dataset of a kind on its small test layout, with other settings where named."""
 
     def opened(kind, **changes):
-        block = {"kind": kind, "protocol": "test/one", **BLOCKS[kind], **changes}
-        settings = parse(rooms.settings_class("datasets", kind), block, "block")
-        return rooms.load("datasets", kind).build(settings, raw_folders.get(kind))
+        return rooms.load("datasets", kind).build(settings_of(kind, **changes), raw_folders.get(kind))
 
     return opened

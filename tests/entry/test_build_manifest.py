@@ -33,7 +33,7 @@ def block(**changes):
 
 def build(tmp_path, shards, **changes):
     output, quarantine = tmp_path / "made" / "boxes.csv", tmp_path / "made" / "boxes.quarantine.csv"
-    arguments = Namespace(settings={"block": block(**changes)}, meshes=shards, output=output, quarantine=quarantine)
+    arguments = Namespace(settings={"block": block(**changes)}, shards=shards, output=output, quarantine=quarantine)
     build_manifest.main(arguments)
     return read_manifest(output), read_quarantine(quarantine)
 

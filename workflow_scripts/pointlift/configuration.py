@@ -21,6 +21,7 @@ from pointlift.contracts.blocks import (
     Paths,
     RigSettings,
     RunSettings,
+    Scan,
     StudentSettings,
     SuiteSettings,
     TaskSettings,
@@ -224,10 +225,16 @@ def _combination_mistakes(config: Config) -> list[str]:
             found.append(f"datasets.{name}.folder: missing; the archive is unpacked into it")
         elif dataset.archive is not None:
             found += _archive_mistakes(config, name, dataset)
+        found += _points_mistakes(config, name, dataset)
         if name in dataset.exclude_duplicates_of:
             found.append(f"datasets.{name}.exclude_duplicates_of: names {name!r} itself; nothing would be left of it")
     for name, run in config.runs.items():
         found += _arm_mistakes(config, name, run)
+        if run.dataset is not None:
+            found += _render_mistakes(config, f"runs.{name}.dataset", run.dataset)
+    for name, teacher in config.teachers.items():
+        if teacher.training is not None:
+            found += _render_mistakes(config, f"teachers.{name}.training.dataset", teacher.training.dataset)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
@@ -244,6 +251,33 @@ def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         f"runs.{name}.arm: {run.arm!r} does not go with teacher {run.teacher!r}, whose initialisation is "
         f"{initialisation!r}; arm random_teacher takes a random one, every other arm a trained one"
     ]
+
+
+def _render_mistakes(config: Config, key: str, dataset: str) -> list[str]:
+    """Pictures are drawn of meshes; a dataset that comes as points is for scratch and transfer runs to be judged on."""
+    block = config.datasets.get(dataset)
+    if block is None or block.has_meshes:
+        return []
+    return [f"{key}: {dataset!r} (kind {block.kind!r}) comes as points; pictures need meshes, name a dataset with them"]
+
+
+def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:
+    """A protocol that is not what the settings do, and keys that need meshes."""
+    found, required = [], dataset.required_protocol()
+    if required is not None and dataset.protocol != required and not dataset.protocol.startswith(f"{required}/"):
+        found.append(
+            f"datasets.{name}.protocol: {dataset.protocol!r} is not allowed: with this block's settings it is "
+            f"{required!r}, or begins with {required + '/'!r}"
+        )
+    if not dataset.has_meshes and dataset.scan != Scan():
+        found.append(f"datasets.{name}.scan: kind {dataset.kind!r} comes as points; a scan needs meshes, leave it out")
+    for other in dataset.exclude_duplicates_of:
+        block = config.datasets.get(other)
+        if block is not None and not (dataset.has_meshes and block.has_meshes):
+            found.append(
+                f"datasets.{name}.exclude_duplicates_of: {other!r} and {name!r} must both have meshes to be compared"
+            )
+    return found
 
 
 def _archive_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:
@@ -282,6 +316,9 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         run = config.runs[run_name]
         if run.form == "joint" and not any(task.joint for task in tasks):
             found.append(f"suites.{name}.runs: {run_name!r} is joint, and no task of the suite trains jointly")
+        if run.form == "joint":
+            for dataset in dict.fromkeys(task.dataset for task in tasks if task.joint):
+                found += _render_mistakes(config, f"suites.{name}.runs: {run_name!r} is joint, its task's", dataset)
         if run.form == "transfer":
             found += _overlaps(config, f"suites.{name}.runs: {run_name!r}", run, tasks)
     return found

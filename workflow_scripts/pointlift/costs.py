@@ -28,14 +28,10 @@ def _entry(
 def _shape_jobs(graph: Graph) -> Iterator[Entry]:
     for dataset in graph.datasets_used:
         yield _entry(graph, "build_manifest", [dataset], [graph.manifest(dataset)])
-        for shard, meshes, points in zip(
-            graph.shards(dataset),
-            graph.shard_files("meshes", dataset),
-            graph.shard_files("points", dataset),
-            strict=True,
-        ):
-            yield _entry(graph, "prepare_meshes", [dataset, shard], [meshes])
-            yield _entry(graph, "sample_points", [dataset, shard], [points])
+        phases = {"prepare_meshes": "meshes", "sample_points": "points"}
+        for phase, stage in (phases if graph.has_meshes(dataset) else {"read_points": "points"}).items():
+            for shard, file in zip(graph.shards(dataset), graph.shard_files(stage, dataset), strict=True):
+                yield _entry(graph, phase, [dataset, shard], [file])
 
 
 def _view_jobs(graph: Graph) -> Iterator[Entry]:

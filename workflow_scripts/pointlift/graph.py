@@ -6,6 +6,7 @@ Rules stay readable because everything that needs thought is here and in ``jobs`
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,6 +55,19 @@ class Graph:
             self._shards[dataset] = {name: ids[i * size : (i + 1) * size] for i, name in enumerate(names)}
         return self._shards[dataset]
 
+    def has_meshes(self, dataset: str) -> bool:
+        """Whether a dataset's shapes are meshes, or come as points."""
+        return self.config.datasets[dataset].has_meshes
+
+    def named(self, has_meshes: bool) -> str:
+        """A pattern of the names of all datasets with meshes, or of all without: no file is made by two rules."""
+        names = [name for name in self.config.datasets if self.has_meshes(name) == has_meshes]
+        return "|".join(map(re.escape, names)) or "(?!)"
+
+    def first_shards(self, dataset: str) -> list[str]:
+        """The shards that a dataset's raw files become: meshes, or points where there are none."""
+        return self.shard_files("meshes" if self.has_meshes(dataset) else "points", dataset)
+
     def folder(self, dataset: str) -> Path | None:
         """Where a dataset's raw files lie, or None when it needs none."""
         folder = self.config.datasets[dataset].folder
@@ -65,15 +79,15 @@ class Graph:
         return [] if folder is None else [str(folder)]
 
     def file_sizes(self, dataset: str, ids: Iterable[str]) -> list[int]:
-        """Bytes of the files that ids name below the dataset's own folder; 0 where there is none.
+        """Bytes of the files that hold these shapes below the dataset's own folder; 0 where there is none.
 
         So a file that was mended is read again. Unlike its time, its size stays when the folder is copied. What comes
         from an archive is known by the archive.
         """
-        folder = self.folder(dataset)
-        if folder is None or self.config.datasets[dataset].archive is not None:
+        folder, block = self.folder(dataset), self.config.datasets[dataset]
+        if folder is None or block.archive is not None:
             return []
-        paths = (folder / shape_id for shape_id in ids)
+        paths = (folder / name for name in block.source_files(tuple(ids)))
         return [path.stat().st_size if path.is_file() else 0 for path in paths]
 
     def shard_files(self, stage: str, dataset: str, *between: str) -> list[str]:

@@ -32,8 +32,15 @@ class Jobs:
 
     def prepare_meshes(self, dataset: str, shard: str) -> str:
         """prepare_meshes: the dataset without how points are taken, this shard's own ids, their files' sizes."""
+        return self._ingest(dataset, shard, without=_POINT_KEYS)
+
+    def read_points(self, dataset: str, shard: str) -> str:
+        """read_points: the dataset with how its points are taken, this shard's own ids, their files' sizes."""
+        return self._ingest(dataset, shard, without=())
+
+    def _ingest(self, dataset: str, shard: str, without: tuple[str, ...]) -> str:
         listing = self.config.datasets[dataset].listing
-        block = _dump(self.config.datasets[dataset], without=(*_POINT_KEYS, *_MANIFEST_KEYS, *listing))
+        block = _dump(self.config.datasets[dataset], without=(*without, *_MANIFEST_KEYS, *listing))
         ids = self.graph.shards(dataset)[shard]
         settings = {"block": block, "ids": list(ids)}
         sizes = self.graph.file_sizes(dataset, ids)

@@ -5,6 +5,7 @@ A block's ``kind`` names a file of its room. Nothing here changes no result: thr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -46,6 +47,33 @@ class DatasetSettings(Settings):
     """True: its ids are known only when its files are there, so that it cannot come from an archive."""
     listing: ClassVar[tuple[str, ...]] = ()
     """Keys (with defaults) that only say which ids there are: more shapes leave the shards that are there alone."""
+    has_meshes: ClassVar[bool] = True
+    """False: its shapes come as points, from ``load_points``; nothing of it can be rendered."""
+
+    def required_protocol(self) -> str | None:
+        """What ``protocol`` must begin with under these settings; None where any name will do."""
+        return None
+
+    def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
+        """Files below ``folder`` that hold these shapes; names that do not exist do no harm."""
+        return shape_ids
+
+
+class PointDatasetSettings(DatasetSettings):
+    """What every block of a dataset without meshes says beside that: which points are taken, and in which units."""
+
+    subsample: Literal["first", "random", "farthest"] = "first"
+    """Which ``num_points`` of a cloud's points: the first of the file, a seeded random choice, or seeded farthest point
+    sampling. A cloud that has fewer is filled up with seeded repeats of its own points."""
+    keep_coordinates: bool = False
+    """True: points keep the units and origin of the file. Else the bounding-box centre of the whole cloud is the
+    origin, and its farthest point has radius 1, as for meshes."""
+    has_meshes: ClassVar[bool] = False
+
+    def _points_name(self) -> str:
+        """How the points are taken, as it stands in the protocol: first1024, fps1024-raw."""
+        rule = {"first": "first", "random": "random", "farthest": "fps"}[self.subsample]
+        return f"{rule}{self.num_points}{'-raw' if self.keep_coordinates else ''}"
 
 
 class Cameras(Settings):

@@ -1,4 +1,4 @@
-"""What a dataset offers: ids that are known without opening a file, and one mesh at a time."""
+"""What a dataset offers: ids that are known without opening a file, and one mesh or one cloud at a time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,24 @@ class MeshArrays(Protocol):
         """(f,) int16, index in the dataset's ``part_names``; None where it has none."""
 
 
-class Dataset(Protocol):
-    """One dataset block, opened. ``class_names`` is sorted; labels are indices in it."""
+@dataclass(frozen=True)
+class PointCloud:
+    """A cloud as it crosses rooms, in its source's order.
+
+    points : (n, 3) float64; normals : (n, 3) float64, or None; part_label : (n,) int16, index in the dataset's
+    ``part_names``, or None.
+    """
+
+    points: Array
+    normals: Array | None = None
+    part_label: Array | None = None
+
+
+class Source(Protocol):
+    """What datasets of meshes and of points have in common, opened.
+
+    ``class_names`` stand in the order of the dataset's own list, or sorted where it has none; labels are indices in it.
+    """
 
     ids: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -47,10 +63,24 @@ class Dataset(Protocol):
     licence: str
     source: str
     up_axis: Literal["x", "y", "z"] | None
-    """Axis that points up in the source files, None where poses are arbitrary. What ``load`` gives is z up."""
+    """Axis that points up in the source files, None where poses are arbitrary. What is loaded is z up."""
 
     def entry(self, shape_id: str) -> Entry:
         """Class, split and source of one shape; ``sha256`` is "" when its file cannot be read."""
 
+
+class Dataset(Source, Protocol):
+    """A dataset of meshes."""
+
     def load(self, shape_id: str) -> MeshArrays:
         """One cleaned mesh, z up, in the units of its source. Raises ``UnusableShapeError`` with the reason."""
+
+
+class PointDataset(Source, Protocol):
+    """A dataset without meshes: its shapes come as points (``has_meshes`` of its settings is False)."""
+
+    has_normals: bool
+    """Whether its clouds have normals: all of them, or none."""
+
+    def load_points(self, shape_id: str) -> PointCloud:
+        """One cloud, z up, in the units and order of its source. Raises ``UnusableShapeError`` with the reason."""

@@ -33,8 +33,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     "points": {
         "points": ArraySpec("float32", ("sum N", 3)),
         "point_offsets": ArraySpec("int64", ("S+1",)),
-        "normals": ArraySpec("float32", ("sum N", 3)),
-        "face_index": ArraySpec("int32", ("sum N",)),
+        "normals": ArraySpec("float32", ("sum N", 3), optional=True),  # where the source has some
+        "face_index": ArraySpec("int32", ("sum N",), optional=True),  # where there is a mesh
         "part_label": ArraySpec("int16", ("sum N",), optional=True),
         "valid": _VALID,
     },
@@ -91,6 +91,8 @@ def read_stages(paths: Iterable[Path], kind: str) -> Shard:
     ids = tuple(shape_id for shard in shards for shape_id in shard.ids)
     if len(set(ids)) != len(ids):
         raise ArtifactError(f"{kind}: a shape id stands in two shards")
+    if any(set(shard.arrays) != set(shards[0].arrays) for shard in shards):
+        raise ArtifactError(f"{kind}: the shards of one dataset hold different arrays; delete them and make them anew")
     arrays = {name: _join(kind, name, shards) for name in shards[0].arrays}
     attributes: dict[str, Any] = {}
     for shard in shards:

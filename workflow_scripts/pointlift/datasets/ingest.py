@@ -1,4 +1,4 @@
-"""From a dataset to the arrays of a mesh shard, and from mesh shards to the manifest."""
+"""From a dataset to the arrays of a mesh or point shard, and from such shards to the manifest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pointlift.contracts.dataset import Dataset
+from pointlift.contracts.blocks import PointDatasetSettings
+from pointlift.contracts.dataset import Dataset, PointCloud, PointDataset, Source
 from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import COLUMNS, UNLABELLED
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import pack
+from pointlift.geometry import clouds
 from pointlift.geometry.meshes import Mesh, normalise
 
 logger = logging.getLogger(__name__)
@@ -39,7 +42,49 @@ def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], 
     arrays = _pack_meshes(meshes, with_parts=bool(dataset.part_names))
     arrays["centre"], arrays["scale"] = centres.astype(np.float32), scales.astype(np.float32)
     arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
-    attributes = {
+    return arrays, _attributes(dataset, ids, quarantine)
+
+
+def load_points_shard(
+    dataset: PointDataset, ids: Sequence[str], settings: PointDatasetSettings
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Load, check and normalise the clouds of one shard, and take ``num_points`` of each as ``settings`` say.
+
+    The arrays of kind ``points`` and their attributes, as ``load_shard`` gives them for meshes.
+    """
+    found: list[PointCloud] = []
+    quarantine: dict[str, str] = {}
+    nothing = PointCloud(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, np.int16))
+    for shape_id in ids:
+        try:
+            cloud = _complete(dataset, clouds.check(dataset.load_points(shape_id)))
+            rng = np.random.default_rng(stable_seed(shape_id, settings.seed, "points"))
+            whole = cloud if settings.keep_coordinates else clouds.normalise(cloud)
+            found.append(clouds.take(whole, settings.subsample, settings.num_points, rng))
+        except UnusableShapeError as error:
+            logger.warning("%s cannot be used: %s", shape_id, error)
+            quarantine[shape_id] = str(error)
+            found.append(nothing)
+    points, offsets = pack([cloud.points.astype(np.float32) for cloud in found])
+    arrays = {"points": points, "point_offsets": offsets}
+    if dataset.has_normals:
+        arrays["normals"] = np.concatenate([cloud.normals for cloud in found]).astype(np.float32)
+    if dataset.part_names:
+        arrays["part_label"] = np.concatenate([cloud.part_label for cloud in found]).astype(np.int16)
+    arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
+    return arrays, _attributes(dataset, ids, quarantine)
+
+
+def _complete(dataset: PointDataset, cloud: PointCloud) -> PointCloud:
+    if dataset.has_normals and cloud.normals is None:
+        raise UnusableShapeError("it has no normals, unlike the others of its dataset")
+    if dataset.part_names and cloud.part_label is None:
+        raise UnusableShapeError("it has no part labels, unlike the others of its dataset")
+    return cloud
+
+
+def _attributes(dataset: Source, ids: Sequence[str], quarantine: dict[str, str]) -> dict[str, Any]:
+    return {
         "quarantine": quarantine,
         "entries": {shape_id: asdict(dataset.entry(shape_id)) for shape_id in ids},
         "class_names": list(dataset.class_names),
@@ -47,7 +92,6 @@ def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], 
         "licence": dataset.licence,
         "source": dataset.source,
     }
-    return arrays, attributes
 
 
 def _pack_meshes(meshes: Sequence[Mesh], with_parts: bool) -> dict[str, Array]:
@@ -66,7 +110,7 @@ def _pack_meshes(meshes: Sequence[Mesh], with_parts: bool) -> dict[str, Array]:
 
 
 def manifest_rows(shards: Sequence[tuple[str, Shard]]) -> pd.DataFrame:
-    """The manifest of a dataset from its mesh shards (name, shard), in order; unusable shapes stay in it."""
+    """The manifest of a dataset from its mesh or point shards (name, shard), in order; unusable shapes stay in it."""
     rows = []
     for name, shard in shards:
         labels = {class_name: label for label, class_name in enumerate(shard.attributes["class_names"])}
@@ -77,10 +121,8 @@ def manifest_rows(shards: Sequence[tuple[str, Shard]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def quarantine_rows(shards: Sequence[tuple[str, Shard]]) -> list[tuple[str, str, str]]:
-    """(shape id, stage, reason) of every shape that prepare_meshes could not use."""
+def quarantine_rows(shards: Sequence[tuple[str, Shard]], stage: str) -> list[tuple[str, str, str]]:
+    """(shape id, stage, reason) of every shape that ``stage``, which made the shards, could not use."""
     return [
-        (shape_id, "prepare_meshes", reason)
-        for _, shard in shards
-        for shape_id, reason in shard.attributes["quarantine"].items()
+        (shape_id, stage, reason) for _, shard in shards for shape_id, reason in shard.attributes["quarantine"].items()
     ]

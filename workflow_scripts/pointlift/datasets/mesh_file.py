@@ -11,18 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from pointlift.contracts.errors import UnusableShapeError
-from pointlift.contracts.shards import Array
 from pointlift.datasets.off_file import is_off, read_off
-from pointlift.geometry.meshes import Mesh, rotate
+from pointlift.geometry.meshes import TO_Z_UP, Mesh, rotate
 
 SUFFIXES = (".off", ".obj", ".ply", ".stl", ".glb")
 LARGEST_FILE = 1 << 30  # bytes
-
-#: Rotations that bring the named axis up (to z), right-handed.
-_TO_Z_UP: dict[str, Array] = {
-    "x": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
-    "y": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
-}
 
 #: What files that are no mesh begin with.
 _NO_MESH = {
@@ -52,7 +45,7 @@ def read_mesh(path: Path, up_axis: Literal["x", "y", "z"] | None = "z") -> Mesh:
 
 def turn_up(mesh: Mesh, up_axis: Literal["x", "y", "z"] | None) -> Mesh:
     """The mesh with its up axis along z; None (no common pose) leaves it as it is."""
-    return rotate(mesh, _TO_Z_UP[up_axis]) if up_axis in _TO_Z_UP else mesh
+    return rotate(mesh, TO_Z_UP[up_axis]) if up_axis in TO_Z_UP else mesh
 
 
 def read_bytes(path: Path) -> bytes:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.hashing import file_sha256
+from pointlift.contracts.hashing import file_sha256, stable_seed
 
 SplitName = Literal["train", "val", "test"]
+_LARGEST_LIST = 1 << 24  # bytes
 
 
 def require_folder(folder: Path | None, kind: str) -> Path:
@@ -38,3 +39,20 @@ def checksum(path: Path) -> str:
         return file_sha256(path) if path.is_file() else ""
     except OSError:
         return ""
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list file that are not empty, stripped. Raises ``ArtifactError`` when it cannot be read."""
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            raise ArtifactError(f"{path}: larger than {_LARGEST_LIST} bytes, which no list file is")
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: the list cannot be read ({error}); get the dataset's files again") from None
+
+
+def split_or_val(shape_id: str, is_test: bool, purpose: str, val_share: float) -> SplitName:
+    """test, or train of which a share is val, by a stable hash of the id: for sets without an official val split."""
+    if is_test:
+        return "test"
+    return "val" if stable_seed(shape_id, purpose, "val") / 2**63 < val_share else "train"

@@ -13,6 +13,11 @@ from pointlift.contracts.stages import unpack
 
 LARGEST_COORDINATE = 1e12
 SMALLEST_AREA = 1e-12  # of the squared diagonal: below what float32 vertices can resolve
+#: Rotations that bring the named axis up (to z), right-handed.
+TO_Z_UP: dict[str, Array] = {
+    "x": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
+    "y": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+}
 
 
 @dataclass(frozen=True)

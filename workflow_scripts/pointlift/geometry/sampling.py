@@ -66,18 +66,23 @@ def _sample_visible(mesh: Mesh, num_views: int, count: int, rng: np.random.Gener
     )
 
 
-def farthest_point_order(points: Array, count: int) -> Array:
+def farthest_point_order(points: Array, count: int, start: int = 0) -> Array:
     """Farthest point sampling, the reference in float64: indices (count,) int64.
 
-    Starts at point 0; each next one is farthest from all before it (Eldar et al. 1997), ties go to the lowest index.
-    points (n, 3) with n >= count.
+    Begins at point ``start``; each next one is farthest from all before it (Eldar et al. 1997), ties go to the lowest
+    index. points (n, 3) with n >= count.
     """
     if count > len(points):
         raise ValueError(f"{count} of {len(points)} points were asked for")
-    points = np.asarray(points, dtype=np.float64)
-    order = np.zeros(count, dtype=np.int64)
+    columns = np.ascontiguousarray(np.asarray(points, dtype=np.float64).T)
+    order = np.full(count, start, dtype=np.int64)
     nearest = np.full(len(points), np.inf)
+    squared, one = np.empty_like(nearest), np.empty_like(nearest)
     for step in range(1, count):
-        nearest = np.minimum(nearest, ((points - points[order[step - 1]]) ** 2).sum(axis=1))
+        squared.fill(0.0)
+        for column in columns:  # columns in place: a third of the time of rows
+            np.subtract(column, column[order[step - 1]], out=one)
+            squared += np.multiply(one, one, out=one)
+        np.minimum(nearest, squared, out=nearest)
         order[step] = int(nearest.argmax())
     return order

@@ -16,7 +16,7 @@ from pointlift.geometry.meshes import meshes_of
 from pointlift.rendering.views import Renderer, log_rate
 
 _Surface = tuple[Array, Array]  # vertices, faces
-_Cloud = tuple[Array, Array]  # points, normals
+_Cloud = tuple[Array, Array]  # points, normals (empty where the method needs none)
 
 
 def see_shapes(
@@ -32,13 +32,21 @@ def see_shapes(
     visible = np.zeros((len(points.ids), len(matrices), -(-num_points // 8)), dtype=np.uint8)
     see = _seeing(settings, matrices, make_renderer)
     clouds = unpack(points["points"], points["point_offsets"])
-    normals = unpack(points["normals"], points["point_offsets"])
+    normals = _normals(settings, points)
     start = time.perf_counter()
     for index, mesh in enumerate(meshes_of(meshes)):
         if valid[index]:
             visible[index] = np.packbits(see((mesh.vertices, mesh.faces), (clouds[index], normals[index])), axis=-1)
     log_rate("saw points of", int(valid.sum()) * len(matrices), time.perf_counter() - start)
     return {"visible": visible, "num_points": counts, "valid": valid}
+
+
+def _normals(settings: RigSettings, points: Shard) -> list[Array]:
+    if "normals" in points.arrays:
+        return unpack(points["normals"], points["point_offsets"])
+    if settings.visibility.method == "z_buffer":
+        raise ArtifactError("visibility by z_buffer needs points with normals; name rays or hidden_points in the rig")
+    return [np.zeros((0, 3), np.float32)] * len(points.ids)
 
 
 def _common(counts: Array) -> int:

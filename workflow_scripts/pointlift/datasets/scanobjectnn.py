@@ -1,0 +1,123 @@
+"""ScanObjectNN: scanned indoor objects in 15 classes, as one of three variants that are never mixed.
+
+Uy, Pham, Hua, Nguyen, Yeung: Revisiting Point Cloud Classification, ICCV 2019. Main split, below ``h5_files``. The same
+file name stands in two folders: OBJ_BG is in main_split, OBJ_ONLY in main_split_nobg. y is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pointlift.contracts.blocks import PointDatasetSettings
+from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.hashing import file_sha256
+from pointlift.datasets.hdf5_clouds import Hdf5Clouds, num_rows, require_counts, row_ids
+from pointlift.datasets.source_folder import SplitName, require_below, split_or_val
+from pointlift.geometry.clouds import turn_up
+
+#: Label names in the order of the official list (shape_names_ext.txt): a label is an index in it.
+CLASS_NAMES = (
+    "bag", "bin", "box", "cabinet", "chair", "desk", "display", "door", "shelf", "table", "bed", "pillow", "sink",
+    "sofa", "toilet",
+)  # fmt: skip
+_SPLITS: dict[SplitName, str] = {"train": "training", "test": "test"}
+_PLAIN: dict[SplitName, int] = {"train": 2309, "test": 581}
+_PERTURBED: dict[SplitName, int] = {"train": 11416, "test": 2882}
+COUNTS = {"obj_bg": _PLAIN, "obj_only": _PLAIN, "pb_t50_rs": _PERTURBED}
+_FILES = {
+    "obj_bg": "main_split/{}_objectdataset.h5",
+    "obj_only": "main_split_nobg/{}_objectdataset.h5",
+    "pb_t50_rs": "main_split/{}_objectdataset_augmentedrot_scale75.h5",
+}
+
+
+class Settings(PointDatasetSettings):
+    """Which variant; there is no default, for a number on "ScanObjectNN" says nothing."""
+
+    variant: Literal["obj_bg", "obj_only", "pb_t50_rs"]
+    """obj_bg: objects with what stands around them; obj_only: without; pb_t50_rs: shifted, rotated, scaled boxes."""
+    num_points: int = Field(default=2048, ge=16, le=2048)
+    val_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the train items that go to val, by a stable hash of the id. In pb_t50_rs about five items are copies of
+    one object, and the files do not say which: its val split holds copies of train objects."""
+    train_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of the variant's train file; where it is given, another file is refused."""
+    test_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    partial: bool = False
+    """True: the files hold a part of the set; the protocol says so."""
+    needs_files: ClassVar[bool] = True
+
+    def required_protocol(self) -> str:
+        """The variant, and the points where they are not all 2,048 as they are normalised: sonn/pb_t50_rs."""
+        whole = self.num_points == 2048 and not self.keep_coordinates
+        points = "" if whole else f"-{self._points_name()}"
+        return f"sonn/{self.variant}{points}{'-partial' if self.partial else ''}"
+
+    def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
+        """The files of every variant: which one is this block's, its settings say."""
+        del shape_ids
+        folders, ends = ("main_split", "main_split_nobg"), ("", "_augmentedrot_scale75")
+        names = [
+            f"{f}/{split}_objectdataset{end}.h5" for f in folders for split in ("training", "test") for end in ends
+        ]
+        return [place + name for place in ("", "h5_files/") for name in names]
+
+
+def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:
+    """Ids ``train-<row>`` and ``test-<row>``: known without files for the whole set, by the headers where they are."""
+    counts = COUNTS[settings.variant]
+    if settings.partial or (folder is not None and Path(folder).is_dir() and any(Path(folder).iterdir())):
+        root = _root(settings, folder)
+        counts = {split: sum(map(num_rows, paths)) for split, paths in _files(settings, root).items()}
+        require_counts(f"scanobjectnn {settings.variant}", root, counts, COUNTS[settings.variant], settings.partial)
+    return tuple(shape_id for split, count in counts.items() for shape_id in row_ids(split, count))
+
+
+def build(settings: Settings, folder: Path | None) -> ScanObjectNN:
+    """Open the unpacked archive; ``folder`` holds ``h5_files`` or is it."""
+    return ScanObjectNN(settings, _root(settings, folder))
+
+
+class ScanObjectNN:
+    """One variant, on disk."""
+
+    licence = "research use, by its owners' form"
+    up_axis: Literal["y"] = "y"
+    class_names = CLASS_NAMES
+    part_names: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._settings, self._root = settings, root
+        self.source = f"ScanObjectNN (Uy et al. 2019), {settings.variant}, main split"
+        self.ids = list_ids(settings, root)
+        files = _files(settings, root)
+        wanted = {"train": settings.train_sha256, "test": settings.test_sha256}
+        for split, (path,) in files.items():
+            if wanted[split] is not None and file_sha256(path) != wanted[split]:
+                raise ArtifactError(f"{path}: not the file whose {split}_sha256 the dataset's block names")
+        self._rows = Hdf5Clouds(files, len(self.class_names))
+        self.has_normals = self._rows.has_normals
+
+    def entry(self, shape_id: str) -> Entry:
+        """Class by the label, split by the file and the stable hash of the id; checksum of the row's points."""
+        split, row, path, _ = self._rows.place(shape_id)
+        class_name = self.class_names[self._rows.labels[split][row]]
+        split_name = split_or_val(shape_id, split == "test", "scanobjectnn", self._settings.val_share)
+        return Entry(class_name, split_name, path.relative_to(self._root).as_posix(), self._rows.sha256(shape_id))
+
+    def load_points(self, shape_id: str) -> PointCloud:
+        """The 2,048 points, z up."""
+        return turn_up(self._rows.cloud(shape_id), self.up_axis)
+
+
+def _root(settings: Settings, folder: Path | None) -> Path:
+    return require_below(folder, "scanobjectnn", "h5_files", _FILES[settings.variant].format("training"))
+
+
+def _files(settings: Settings, root: Path) -> dict[SplitName, list[Path]]:
+    return {split: [root / _FILES[settings.variant].format(word)] for split, word in _SPLITS.items()}

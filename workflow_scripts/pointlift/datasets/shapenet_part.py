@@ -1,0 +1,149 @@
+"""ShapeNetPart: 16,881 clouds of 16 categories, each point in one of 50 parts (the v0_normal layout).
+
+Yi et al.: A Scalable Active Framework for Region Annotation, SIGGRAPH Asia 2016. Layout ``<synset>/<token>.txt`` with
+``synsetoffset2category.txt`` and ``train_test_split/shuffled_{train,val,test}_file_list.json``; a line is a point, its
+normal and its part. y is up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from pointlift.contracts.blocks import PointDatasetSettings
+from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
+from pointlift.datasets.hdf5_clouds import require_counts
+from pointlift.datasets.source_folder import SplitName, checksum, read_lines, require_below
+from pointlift.datasets.text_cloud import read_table
+from pointlift.geometry.clouds import turn_up
+
+FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
+#: Synset and number of parts by category, in the official order, which is the alphabet's. Part labels run on.
+CATEGORIES = {
+    "Airplane": ("02691156", 4), "Bag": ("02773838", 2), "Cap": ("02954340", 2), "Car": ("02958343", 4),
+    "Chair": ("03001627", 4), "Earphone": ("03261776", 3), "Guitar": ("03467517", 3), "Knife": ("03624134", 2),
+    "Lamp": ("03636649", 4), "Laptop": ("03642806", 2), "Motorbike": ("03790512", 6), "Mug": ("03797390", 2),
+    "Pistol": ("03948459", 3), "Rocket": ("04099429", 3), "Skateboard": ("04225987", 3), "Table": ("04379243", 3),
+}  # fmt: skip
+COUNTS: dict[SplitName, int] = {"train": 12137, "val": 1870, "test": 2874}
+#: A part has no official name but its number: <category>/<number within it>, at the index that is its label.
+PART_NAMES = tuple(f"{name}/{part}" for name, (_, parts) in CATEGORIES.items() for part in range(parts))
+_CATEGORY_OF = {synset: name for name, (synset, _) in CATEGORIES.items()}
+_FIRST_PART = dict(zip(CATEGORIES, accumulate((parts for _, parts in CATEGORIES.values()), initial=0), strict=False))
+_LISTED = re.compile(r"(?:[\w.-]+/)?(\d{8})/([A-Za-z0-9][\w.-]*)", re.ASCII)
+
+
+class Settings(PointDatasetSettings):
+    """ShapeNetPart with its official train, val and test lists."""
+
+    num_points: int = 2048
+    subsample: Literal["first", "random", "farthest"] = "random"
+    trainval: bool = False
+    """True: the official val shapes are train ones, as in most publications; the protocol says so."""
+    partial: bool = False
+    """True: the lists name a part of the set; the protocol says so."""
+    needs_files: ClassVar[bool] = True
+    lists_its_folder: ClassVar[bool] = True
+
+    def required_protocol(self) -> str:
+        """Layout, points and split: shapenetpart/v0-normal-random2048."""
+        words = ["-trainval"] * self.trainval + ["-partial"] * self.partial
+        return f"shapenetpart/v0-normal-{self._points_name()}{''.join(words)}"
+
+    def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
+        """One text file a shape."""
+        places = ("", "shapenetcore_partanno_segmentation_benchmark_v0_normal/")
+        return [f"{place}{shape_id}.txt" for place in places for shape_id in shape_ids]
+
+
+def list_ids(settings: Settings, folder: Path | None) -> tuple[str, ...]:
+    """Ids ``<synset>/<token>`` of the three lists, sorted."""
+    return tuple(sorted(_splits(settings, _root(folder))))
+
+
+def build(settings: Settings, folder: Path | None) -> ShapeNetPart:
+    """Open the unpacked archive; ``folder`` holds its one folder or is it."""
+    return ShapeNetPart(settings, _root(folder))
+
+
+class ShapeNetPart:
+    """The text files, on disk."""
+
+    licence = "ShapeNet terms of use, research only"
+    source = "ShapeNetPart (Yi et al. 2016), v0_normal"
+    up_axis: Literal["y"] = "y"
+    class_names = tuple(CATEGORIES)
+    part_names = PART_NAMES
+    has_normals = True
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._settings, self._root = settings, root
+        _check_categories(root / "synsetoffset2category.txt")
+        self._split_of = _splits(settings, root)
+        self.ids = tuple(sorted(self._split_of))
+
+    def entry(self, shape_id: str) -> Entry:
+        """Class by synset, split by the lists."""
+        path = self._path(shape_id)
+        split = self._split_of[shape_id]
+        named: SplitName = "train" if split == "val" and self._settings.trainval else split
+        return Entry(_CATEGORY_OF[path.parent.name], named, f"{shape_id}.txt", checksum(path))
+
+    def load_points(self, shape_id: str) -> PointCloud:
+        """All points with normals and part labels, z up."""
+        path = self._path(shape_id)
+        table = read_table(path, 7, None)
+        name = _CATEGORY_OF[path.parent.name]
+        first, last = _FIRST_PART[name], _FIRST_PART[name] + CATEGORIES[name][1] - 1
+        label = table[:, 6]
+        if not ((label >= first) & (label <= last) & (label == np.round(label))).all():
+            raise UnusableShapeError(f"{path.name}: a part label is none of {name}'s, {first} to {last}")
+        return turn_up(PointCloud(table[:, :3], table[:, 3:6], label.astype(np.int16)), self.up_axis)
+
+    def _path(self, shape_id: str) -> Path:
+        if shape_id not in self._split_of:
+            raise ConfigError(f"{shape_id!r} is no shape of shapenet_part; an id is <synset>/<token>")
+        return self._root / f"{shape_id}.txt"
+
+
+def _root(folder: Path | None) -> Path:
+    return require_below(folder, "shapenet_part", FOLDER, "synsetoffset2category.txt")
+
+
+def _splits(settings: Settings, root: Path) -> dict[str, SplitName]:
+    """Official split by shape id, from the three lists, which share no shape."""
+    found: dict[str, SplitName] = {}
+    for split in COUNTS:
+        path = root / "train_test_split" / f"shuffled_{split}_file_list.json"
+        for shape_id in _read_list(path):
+            if shape_id in found:
+                raise ArtifactError(f"{path}: {shape_id} stands twice, here or in another split; get the lists again")
+            found[shape_id] = split
+    counts = {split: sum(1 for other in found.values() if other == split) for split in COUNTS}
+    require_counts("shapenet_part", root, counts, COUNTS, settings.partial)
+    return found
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        listed = json.loads("\n".join(read_lines(path)))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not a JSON list ({error}); get the dataset's files again") from None
+    items = listed if isinstance(listed, list) else [None]
+    matches = [_LISTED.fullmatch(item) if isinstance(item, str) else None for item in items]
+    if not all(match and match[1] in _CATEGORY_OF for match in matches):
+        raise ArtifactError(f"{path}: must list shape_data/<synset>/<token> of the 16 categories; get it again")
+    return [f"{match[1]}/{match[2]}" for match in matches if match]
+
+
+def _check_categories(path: Path) -> None:
+    told = dict(pair for pair in (tuple(line.split()) for line in read_lines(path)) if len(pair) == 2)
+    if told != {name: synset for name, (synset, _) in CATEGORIES.items()}:
+        raise ArtifactError(f"{path}: not the 16 official categories with their synsets; get the dataset's files again")
