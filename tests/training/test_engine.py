@@ -258,6 +258,13 @@ def test_bf16_trains_close_to_fp32_with_fp32_weights(tmp_path):
     torch.testing.assert_close(full[0].weight, mixed[0].weight, atol=0.002, rtol=0)
 
 
+def test_gradients_are_clipped_at_lower_precision_too(tmp_path):
+    changes = {"precision": "bf16-mixed", "gradient_clip": 0.01, "optimiser": "adamw", "epochs": 1}
+    clipped, _ = train(tmp_path, "clipped", changes=changes)
+    free, _ = train(tmp_path, "free", changes=changes | {"gradient_clip": None})
+    assert not same_bits(clipped, free)
+
+
 def test_the_state_of_torch_is_put_back_and_the_log_is_plain(tmp_path, caplog):
     model = network()
     threads, state = torch.get_num_threads(), torch.get_rng_state()

@@ -8,7 +8,7 @@ from torch import nn
 from pointlift.contracts.errors import MachineError
 from pointlift.operators.student_output import StudentOutput
 from pointlift.training.inference import embed_clouds, run_batched
-from pointlift.training.machine import choose_device, reproducible
+from pointlift.training.machine import choose_device, reproducible, seed_layers
 
 
 class Spread(nn.Module):
@@ -54,6 +54,15 @@ def test_an_operation_without_a_reproducible_form_is_refused_on_the_cpu_and_stat
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_layers_draw_what_torchs_own_seeding_gives():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2**40 + 5)
+        wanted = torch.rand(3), torch.nn.functional.dropout(torch.ones(20), 0.5)
+        seed_layers(2**40 + 5, torch.device("cpu"))
+        found = torch.rand(3), torch.nn.functional.dropout(torch.ones(20), 0.5)
+    assert all(torch.equal(one, other) for one, other in zip(wanted, found, strict=True))
 
 
 def test_cuda_in_vain_is_said(monkeypatch):

@@ -63,6 +63,24 @@ def test_adamws_first_step_is_the_rate_whatever_the_gradient():
     torch.testing.assert_close(weight.detach(), torch.tensor([decayed - 0.1, decayed + 0.1]), atol=1e-5, rtol=0)
 
 
+def test_adamw_is_the_published_algorithm_in_any_memory_format():
+    """Loshchilov and Hutter 2019, algorithm 2, in float64, with a convolution's weights in both formats."""
+    first = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    plain, last = nn.Parameter(first.clone()), nn.Parameter(first.clone(memory_format=torch.channels_last))
+    optimiser = build_optimiser([plain, last], recipe(weight_decay=0.5))
+    wanted, mean, square = first.double(), torch.zeros_like(first.double()), torch.zeros_like(first.double())
+    for step in range(1, 6):
+        gradient = torch.randn(first.shape, generator=torch.Generator().manual_seed(step))
+        plain.grad, last.grad = gradient.clone(), gradient.clone(memory_format=torch.channels_last)
+        optimiser.step()
+        mean = 0.9 * mean + 0.1 * gradient.double()
+        square = 0.999 * square + 0.001 * gradient.double() ** 2
+        unbiased = (square / (1 - 0.999**step)).sqrt() + 1e-8
+        wanted = wanted * (1 - 0.1 * 0.5) - 0.1 * mean / (1 - 0.9**step) / unbiased
+    for weight in (plain, last):
+        torch.testing.assert_close(weight.detach().double(), wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_frozen_parameters_are_left_out():
     layer = nn.Linear(2, 2)
     layer.bias.requires_grad_(False)

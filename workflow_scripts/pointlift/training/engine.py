@@ -22,7 +22,7 @@ from pointlift.training.augmentation import augment
 from pointlift.training.checkpoint import Checkpoint, Position, weights_checksum
 from pointlift.training.data import TensorData
 from pointlift.training.history import Progress, TensorBoard
-from pointlift.training.machine import build_fabric, choose_device, reproducible
+from pointlift.training.machine import build_fabric, choose_device, reproducible, seed_layers
 from pointlift.training.optimisation import build_optimiser, learning_rate
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _Training:
                 checkpoint.save(position, self._states())
 
     def _step(self, batch: dict[str, Tensor], step: int) -> None:
-        torch.manual_seed(stable_seed(self.seed, step, "layers"))
+        seed_layers(stable_seed(self.seed, step, "layers"), self.fabric.device)
         if "points" in batch:
             generator = torch.Generator().manual_seed(stable_seed(self.seed, step, "augmentation"))
             batch["points"] = augment(batch["points"], self.recipe.augmentation, generator)

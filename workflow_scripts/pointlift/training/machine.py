@@ -55,6 +55,16 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
+def seed_layers(seed: int, device: torch.device) -> None:
+    """Seed what dropout and the like draw from on this device, and on the CPU.
+
+    The same numbers as after ``torch.manual_seed``, which also asks every other kind of accelerator, 1 ms at each step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def _deterministic(mode: bool, warn_only: bool) -> None:
     """As ``torch.use_deterministic_algorithms``, which also imports torch's compiler (1 s), used by nothing here."""
     torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
