@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import finetune_student
 import labelled_clouds
 from pointlift import rooms
-from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.manifest import read_manifest, write_manifest
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
@@ -116,6 +116,12 @@ def test_eight_shapes_are_learnt_to_the_floor_of_the_smoothed_loss(tmp_path, dat
     finetune(dataset, weights, tmp_path / "out", task)
     floor = -0.8 * np.log(0.8) - 0.2 * np.log(0.1)
     assert floor <= lines(tmp_path / "out")[-1]["task_loss"] < 1.02 * floor
+
+
+def test_a_smoothing_that_says_the_label_is_wrong_is_refused(tmp_path, dataset, weights):
+    with pytest.raises(ConfigError, match=r"label_smoothing: 0\.7 .* at most \(K - 1\) / K, here 0\.666;") as caught:
+        finetune(dataset, weights, tmp_path / "out", {"label_smoothing": 0.7})
+    assert "\n" not in str(caught.value)
 
 
 def test_a_frozen_student_keeps_its_bits(tmp_path, dataset, weights):

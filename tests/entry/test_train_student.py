@@ -186,6 +186,13 @@ def test_a_student_that_diverges_is_told_with_its_step_and_the_remedy(tmp_path, 
     assert not (tmp_path / "out" / "weights.safetensors").exists()
 
 
+def test_one_usable_shape_is_told_in_one_line(tmp_path):
+    paths = write_pairs(tmp_path, shapes=1)
+    with pytest.raises(PointliftError, match="at least 2 usable rows") as caught:
+        train(tmp_path / "out", paths)
+    assert "\n" not in str(caught.value)
+
+
 def test_too_many_unusable_shapes_stop_it_before_anything_is_written(tmp_path):
     paths = write_pairs(tmp_path, unusable={"features": (2, 3)})
     with pytest.raises(ArtifactError, match="2 of 12 shapes are unusable"):

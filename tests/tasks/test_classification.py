@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.operators.student_output import StudentOutput
 from pointlift.tasks.classification import Settings, build
@@ -84,6 +85,22 @@ def test_the_floor_of_the_loss(classes, smoothing, floor):
     logits = torch.full((1, classes), math.log(smoothing / (classes - 1)), dtype=torch.float64)
     logits[0, 0] = math.log(1 - smoothing)
     assert smoothed_cross_entropy(logits, torch.tensor([0]), smoothing).item() == pytest.approx(floor, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7, 40])
+def test_the_largest_smoothing_forgets_the_label(classes):
+    settings = {
+        "kind": "classification",
+        "dataset": "d",
+        "recipe": {"epochs": 1, "batch_size": 2, "learning_rate": 0.1},
+    }
+    largest = parse(Settings, {**settings, "label_smoothing": (classes - 1) / classes - 1e-9}, "task")
+    Classifier(Mean(), classes, largest)
+    logits = torch.randn(1, classes, generator=torch.Generator().manual_seed(0))
+    costs = [smoothed_cross_entropy(logits, torch.tensor([k]), largest.label_smoothing).item() for k in range(classes)]
+    assert max(costs) == pytest.approx(min(costs), abs=1e-5)
+    with pytest.raises(ConfigError, match=f"label of {classes} classes"):
+        Classifier(Mean(), classes, parse(Settings, {**settings, "label_smoothing": 1.001 - 1 / classes}, "task"))
 
 
 def test_the_head_has_the_published_parameters():

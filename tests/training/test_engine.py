@@ -258,6 +258,15 @@ def test_bf16_trains_close_to_fp32_with_fp32_weights(tmp_path):
     torch.testing.assert_close(full[0].weight, mixed[0].weight, atol=0.002, rtol=0)
 
 
+def test_one_row_is_refused_before_a_batch_norm_meets_it(tmp_path):
+    model = network()
+    options = {"seed": 0, "history": tmp_path / "h", "device": "cpu"}
+    with pytest.raises(PointliftError, match=r"at least 2 usable rows.*there is 1: add shapes to the train split"):
+        fit(model, losses_of(model), clouds(1), recipe(), **options)
+    fit(model, losses_of(model), clouds(2), recipe(), **options)  # fewer than a batch are one batch
+    assert json.loads((tmp_path / "h").read_text().splitlines()[-1])["step"] == 4
+
+
 def test_gradients_are_clipped_at_lower_precision_too(tmp_path):
     changes = {"precision": "bf16-mixed", "gradient_clip": 0.01, "optimiser": "adamw", "epochs": 1}
     clipped, _ = train(tmp_path, "clipped", changes=changes)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pointlift.contracts.errors import ConfigError
+
 if TYPE_CHECKING:
     from pointlift.tasks.classification import Settings
 
@@ -17,10 +19,11 @@ def smoothed_cross_entropy(logits_BK: Tensor, label_B: Tensor, smoothing: float)
 
     PointMCD's convention. torch shares its ``label_smoothing`` among all K classes, the label too, hence the factor.
     """
-    num_classes = logits_BK.shape[1]
-    return functional.cross_entropy(
-        logits_BK, label_B, label_smoothing=smoothing * num_classes / max(1, num_classes - 1)
-    )
+    return functional.cross_entropy(logits_BK, label_B, label_smoothing=_shared_by_all(smoothing, logits_BK.shape[1]))
+
+
+def _shared_by_all(smoothing: float, num_classes: int) -> float:
+    return smoothing * num_classes / max(1, num_classes - 1)
 
 
 def classification_head(student_width: int, hidden_width: int, num_classes: int) -> nn.Sequential:
@@ -34,12 +37,20 @@ def classification_head(student_width: int, hidden_width: int, num_classes: int)
 
 
 class Classifier(nn.Module):
-    """What is trained: student, head and, in the joint form, a distillation method that reads the same output."""
+    """What is trained: student, head and, in the joint form, a distillation method that reads the same output.
+
+    Raises ``ConfigError`` when ``label_smoothing`` would leave the label less than every other class has.
+    """
 
     def __init__(
         self, student: nn.Module, num_classes: int, settings: Settings, method: nn.Module | None = None
     ) -> None:
         super().__init__()
+        if _shared_by_all(settings.label_smoothing, num_classes) > 1.0:
+            raise ConfigError(
+                f"label_smoothing: {settings.label_smoothing:g} leaves the label of {num_classes} classes less than "
+                f"each other one has; at most (K - 1) / K, here {1000 * (num_classes - 1) // num_classes / 1000}; lower it"
+            )
         width: int = student.width  # type: ignore[assignment]
         self.settings, self.student, self.method = settings, student, method
         if settings.regime == "frozen":

@@ -62,8 +62,14 @@ def fit(
     identity, code : what else the result depends on (weights of losses ...; a hash of the code); a checkpoint of
     another identity or code is not used.
 
-    Raises ``PointliftError`` naming step and term when a loss is not finite, or a loss raises ``FloatingPointError``.
+    Raises ``PointliftError`` naming step and term when a loss is not finite, or a loss raises ``FloatingPointError``;
+    and when there is but one row to train on.
     """
+    if len(data) < 2:
+        raise PointliftError(
+            "training needs at least 2 usable rows, as batch norms take statistics over them; there is 1: "
+            "add shapes to the train split, or mend those that are quarantined"
+        )
     machine = choose_device(device)
     with reproducible(machine, threads):
         parts = [identity, code, recipe.model_dump(mode="json"), seed, weights_checksum(model), data.checksum()]
@@ -166,8 +172,11 @@ class _Training:
         if world == 1:
             return batch
         rows = len(batch["index"]) // world
-        if rows == 0:
-            raise PointliftError(f"a batch of {len(batch['index'])} cannot be shared by {world} processes")
+        if rows < 2:  # as a batch of one: nothing for batch norms to take statistics over
+            raise PointliftError(
+                f"a batch of {len(batch['index'])} cannot be shared by {world} processes, at least 2 rows each; "
+                "raise batch_size or start fewer"
+            )
         return {name: part[rank * rows : (rank + 1) * rows] for name, part in batch.items()}
 
     def _add(self, values: dict[str, Tensor], step: int) -> None:
