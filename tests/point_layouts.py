@@ -32,7 +32,7 @@ def write_h5(path, labels, *, seed=0, flat=False, normals=True, stretch=None):
 def write_modelnet_h5(root, train=((0, 5, 39), (1, 2)), test=((0, 39),), **options):
     """Files of these labels, with the lists that name them as the published ones do."""
     folder = root / "modelnet40_ply_hdf5_2048"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for split, files in (("train", train), ("test", test)):
         names = [f"ply_data_{split}{number}.h5" for number in range(len(files))]
         for number, (name, labels) in enumerate(zip(names, files, strict=True)):

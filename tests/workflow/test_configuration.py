@@ -127,3 +127,51 @@ def test_blocks_must_be_named_blocks(values):
     values["runs"] = ["mini_mcd"]
     with pytest.raises(ConfigError, match=r"runs: .* is not allowed: must be named blocks"):
         read_config(values)
+
+
+@pytest.fixture
+def with_clouds(values):
+    """The shipped config with a dataset that comes as points, and tasks on it beside those on meshes."""
+    values["datasets"]["clouds"] = {"kind": "modelnet_h5", "folder": "mn40", "protocol": "mn40/h5-2048-first1024"}
+    values["tasks"]["clouds_probe"] = {"kind": "linear_probe", "dataset": "clouds"}
+    learn = {**values["tasks"]["mini_classification"], "dataset": "clouds"}
+    values["tasks"]["clouds_classification"] = learn
+    values["suites"]["clouds"] = {
+        "runs": ["mini_scratch", "mini_mcd"],
+        "tasks": ["clouds_probe", "clouds_classification"],
+        "seeds": [0],
+    }
+    return values
+
+
+def test_scratch_and_transfer_runs_may_be_judged_on_points(with_clouds):
+    assert read_config({**with_clouds, "suite": "clouds"}).chosen.runs == ("mini_scratch", "mini_mcd")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("runs/mini_mcd/dataset", "clouds", "runs.mini_mcd.dataset: 'clouds' (kind 'modelnet_h5') comes as points"),
+        ("teachers/mini_clip/training/dataset", "clouds", "teachers.mini_clip.training.dataset: 'clouds' (kind"),
+        ("suites/clouds/runs", ["mini_joint_mcd"], "'mini_joint_mcd' is joint, its task's: 'clouds' (kind"),
+        ("datasets/clouds/scan", {"num_views": 1}, "datasets.clouds.scan: kind 'modelnet_h5' comes as points; a scan"),
+        ("datasets/clouds/exclude_duplicates_of", ["lpsb"], "'lpsb' and 'clouds' must both have meshes"),
+        ("datasets/psb/exclude_duplicates_of", ["clouds"], "'clouds' and 'psb' must both have meshes"),
+        ("datasets/clouds/protocol", "mn40", "datasets.clouds.protocol: 'mn40' is not allowed: with this block's"),
+        ("datasets/clouds/num_points", 512, "it is 'mn40/h5-2048-first512', or begins with 'mn40/h5-2048-first512/'"),
+        ("datasets/clouds/num_points", 4096, "datasets.clouds.num_points: 4096 is not allowed"),
+        ("datasets/clouds/subsample", "random", "it is 'mn40/h5-2048-random1024'"),
+        ("datasets/clouds/keep_coordinates", True, "it is 'mn40/h5-2048-first1024-raw'"),
+        ("datasets/clouds", {"kind": "scanobjectnn", "folder": "a", "protocol": "sonn"}, "datasets.clouds.variant: "),
+        ("datasets/clouds", {"kind": "shapenet_part", "folder": "a", "archive": "a.zip"}, "unpack 'a.zip' into"),
+    ],
+)  # fmt: skip
+def test_what_needs_meshes_or_another_protocol_is_told_in_one_line(with_clouds, path, value, message):
+    *parents, key = path.split("/")
+    block = with_clouds
+    for parent in parents:
+        block = block[parent]
+    block[key] = value
+    with pytest.raises(ConfigError) as caught:
+        read_config(with_clouds)
+    assert sum(message in line for line in str(caught.value).splitlines()) == 1

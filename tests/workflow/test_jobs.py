@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,30 @@ def test_moving_the_archives_changes_no_input(tmp_path, monkeypatch):
         inputs.add(graph.archive("psb"))
         assert Path(graph.archive("psb")).read_text() == place
     assert len(inputs) == 1
+
+
+def test_points_are_read_again_when_their_rule_or_their_file_changes(tmp_path):
+    block = {"kind": "modelnet_h5", "folder": "mn40", "protocol": "mn40/h5-2048-first1024", "shard_size": 4096}
+
+    def shards(**changes) -> list[str]:
+        made = jobs(datasets__clouds={**block, **changes}, paths__data=str(tmp_path))
+        return [made.read_points("clouds", name) for name in made.graph.shards("clouds")]
+
+    before = shards()
+    assert [len(json.loads(settings)["ids"]) for settings in before] == [4096, 4096, 4096, 20]  # 12,308 in all
+    assert shards(max_quarantined=0.5, subsample="first") == before
+    assert all(new != old for new, old in zip(shards(seed=1), before, strict=True))
+    fps = shards(subsample="farthest", protocol="mn40/h5-2048-fps1024")
+    assert all(new != old for new, old in zip(fps, before, strict=True))
+
+
+def test_no_file_of_points_has_two_rules():
+    block = {"kind": "modelnet_h5", "folder": "mn40", "protocol": "mn40/h5-2048-first1024"}
+    graph = jobs(datasets__clouds=block).graph
+    meshes, points = re.compile(graph.named(has_meshes=True)), re.compile(graph.named(has_meshes=False))
+    for name in graph.config.datasets:
+        assert bool(meshes.fullmatch(name)) + bool(points.fullmatch(name)) == 1
+    assert points.fullmatch("clouds") and not points.fullmatch("clouds2")
+    assert not re.compile(jobs().graph.named(has_meshes=False)).fullmatch("")
+    assert graph.first_shards("clouds")[0] == "results/points/clouds/0000.safetensors"
+    assert graph.first_shards("psb")[0] == "results/meshes/psb/0000.safetensors"

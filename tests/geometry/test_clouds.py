@@ -1,0 +1,99 @@
+"""Clouds: checked, turned, normalised, and taken by a rule that a seed makes repeatable."""
+
+import numpy as np
+import pytest
+
+from pointlift.contracts.dataset import PointCloud
+from pointlift.contracts.errors import UnusableShapeError
+from pointlift.geometry.clouds import check, normalise, take, turn_up
+from pointlift.geometry.meshes import Mesh
+from pointlift.geometry.meshes import normalise as normalise_mesh
+from pointlift.geometry.sampling import farthest_point_order
+
+
+def cloud(count=50, seed=0):
+    rng = np.random.default_rng(seed)
+    return PointCloud(rng.normal(size=(count, 3)) * [1, 2, 3] + 5, rng.normal(size=(count, 3)), np.arange(count) % 7)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_points_are_normalised_like_the_vertices_of_a_mesh():
+    made = cloud()
+    mesh, _, _ = normalise_mesh(Mesh(made.points, np.zeros((0, 3), np.int64)))
+    points = normalise(made).points
+    np.testing.assert_allclose(points, mesh.vertices, atol=1e-15)
+    assert np.linalg.norm(points, axis=1).max() == pytest.approx(1.0)
+    np.testing.assert_allclose(points.min(axis=0) + points.max(axis=0), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("axis", "up"), [("x", 0), ("y", 1), ("z", 2)])
+def test_what_was_up_is_z_and_nothing_is_mirrored(axis, up):
+    made = cloud()
+    turned = turn_up(made, axis)
+    np.testing.assert_allclose(turned.points[:, 2], made.points[:, up])
+    np.testing.assert_allclose(turned.normals[:, 2], made.normals[:, up])
+    corners = turn_up(PointCloud(np.eye(3)), axis).points
+    assert np.linalg.det(corners) == pytest.approx(1.0)
+    assert turn_up(made, None) is made
+
+
+@pytest.mark.parametrize("rule", ["first", "random", "farthest"])
+def test_rows_stay_together_and_a_seed_repeats(rule):
+    made = cloud()
+    taken, again = take(made, rule, 20, rng(3)), take(made, rule, 20, rng(3))
+    np.testing.assert_array_equal(taken.points, again.points)
+    rows = [int(np.flatnonzero((made.points == point).all(axis=1))[0]) for point in taken.points]
+    assert len(set(rows)) == 20
+    np.testing.assert_array_equal(taken.normals, made.normals[rows])
+    np.testing.assert_array_equal(taken.part_label, made.part_label[rows])
+    if rule == "first":
+        assert rows == list(range(20))
+    else:
+        assert rows != list(range(20))
+        assert not np.array_equal(take(made, rule, 20, rng(4)).points, taken.points)
+
+
+@pytest.mark.parametrize("rule", ["first", "random", "farthest"])
+def test_a_small_cloud_gives_all_its_points_and_then_repeats(rule):
+    made = cloud(12)
+    taken = take(made, rule, 40, rng()).points
+    assert len(taken) == 40
+    assert {tuple(point) for point in taken[:12]} == {tuple(point) for point in made.points}
+    assert {tuple(point) for point in taken} == {tuple(point) for point in made.points}
+
+
+def test_farthest_points_of_farthest_points_are_the_same():
+    points = cloud(300).points
+    start = 17
+    many = farthest_point_order(points, 200, start=start)
+    np.testing.assert_array_equal(many[farthest_point_order(points[many], 50)], many[:50])
+    assert many[0] == start
+    rolled = farthest_point_order(np.roll(points, -start, axis=0), 200)
+    np.testing.assert_array_equal((rolled + start) % 300, many)
+
+
+def with_value(value, row=3):
+    points = cloud().points.copy()
+    points[row, 1] = value
+    return points
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (PointCloud(np.zeros((0, 3))), "must be"),
+        (PointCloud(np.zeros((5, 2))), "must be"),
+        (PointCloud(with_value(np.nan)), "1 points are not finite"),
+        (PointCloud(with_value(1e13)), "beyond"),
+        (PointCloud(np.ones((9, 3))), "no extent"),
+        (PointCloud(cloud().points, cloud().normals[:4]), "normals of the shape"),
+        (PointCloud(cloud().points, with_value(np.inf)), "a normal is not finite"),
+        (PointCloud(cloud().points, None, np.zeros(4, np.int16)), "4 part labels"),
+    ],
+)
+def test_what_cannot_be_used_says_why(made, reason):
+    with pytest.raises(UnusableShapeError, match=reason):
+        check(made)
