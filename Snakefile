@@ -4,6 +4,7 @@
 """
 
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -15,6 +16,7 @@ from pointlift.contracts.errors import PointliftError
 from pointlift.failures import explain
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
+from pointlift.raw_data import DOWNLOADS, require_licensed
 
 try:
     check_yaml(Path("config.yaml"))
@@ -52,6 +54,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    data_status,
     stage_shapes,
     stage_views,
     stage_teachers,
@@ -59,6 +62,7 @@ localrules:
     stage_tasks,
 
 
+include: "rules/data.smk"
 include: "rules/shapes.smk"
 include: "rules/views.smk"
 include: "rules/teachers.smk"

@@ -1,33 +1,6 @@
 # Shapes: raw files -> normalised meshes, a manifest, and points on their surfaces; or points, where there are no meshes.
 
 
-rule download_data:
-    """Verify and unpack a local archive; the index says what came out."""
-    input:
-        archive=lambda wildcards: GRAPH.archive(wildcards.folder),
-    output:
-        index=f"{GRAPH.config.paths.data}/{{folder}}/index.json",
-    log:
-        "results/logs/download_data/{folder}.log",
-    benchmark:
-        "results/benchmarks/download_data/{folder}.tsv"
-    conda:
-        "../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        settings=lambda wildcards: JOBS.download_data(wildcards.folder),
-        code=lambda wildcards: JOBS.code("download_data"),
-        folder=lambda wildcards, output: str(Path(output.index).parent),
-    message:
-        "Unpacking {input.archive}"
-    shell:
-        "python workflow_scripts/download_data.py --settings {params.settings:q} --archive {input.archive:q}"
-        " --folder {params.folder:q} --output {output.index:q} > {log:q} 2>&1"
-
-
 rule prepare_meshes:
     """Load, clean and normalise the meshes of one shard; what cannot be used is marked, with its reason."""
     input:

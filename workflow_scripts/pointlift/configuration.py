@@ -29,6 +29,7 @@ from pointlift.contracts.blocks import (
 )
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import Settings, mistakes, parse
+from pointlift.raw_data import raw_data_mistakes
 
 #: Family of blocks in config.yaml -> the room whose files are its kinds.
 FAMILY_ROOMS = {
@@ -217,7 +218,7 @@ def _reference_mistakes(config: Config) -> list[str]:
 
 def _combination_mistakes(config: Config) -> list[str]:
     """Combinations that cannot be meant: files from nowhere, a table row that would stand twice, a leaking split."""
-    found = []
+    found = raw_data_mistakes(config.datasets)
     for name, dataset in config.datasets.items():
         if dataset.needs_files and dataset.folder is None:
             found.append(f"datasets.{name}.folder: missing; kind {dataset.kind!r} reads files below paths.data")

@@ -18,6 +18,8 @@ from pointlift.configuration import Config
 from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
+from pointlift.contracts.raw_data import Licence
+from pointlift.raw_data import gate_of, missing_licensed, set_environment
 
 #: Link to ``paths.archives`` in the working folder.
 ARCHIVES = ".snakemake/archives"
@@ -47,6 +49,8 @@ class Graph:
         """Shape ids of each shard of a dataset, in order. Cheap: no mesh is opened."""
         if dataset not in self._shards:
             block = self.config.datasets[dataset]
+            if block.lists_its_folder and missing_licensed(self, dataset) is not None:
+                return {"0000": ()}  # its ids are not known yet; the job that asks for its files fails first
             ids = rooms.load("datasets", block.kind).list_ids(block, self.folder(dataset))
             if not ids:
                 raise ConfigError(f"datasets.{dataset}: it has no shapes")
@@ -85,7 +89,7 @@ class Graph:
         from an archive is known by the archive.
         """
         folder, block = self.folder(dataset), self.config.datasets[dataset]
-        if folder is None or block.archive is not None:
+        if folder is None or block.archive is not None or block.files:
             return []
         paths = (folder / name for name in block.source_files(tuple(ids)))
         return [path.stat().st_size if path.is_file() else 0 for path in paths]
@@ -100,9 +104,16 @@ class Graph:
         return f"{self.results}/manifest/{dataset}.csv"
 
     def raw_index(self, dataset: str) -> list[str]:
-        """The index that ``download_data`` writes, for datasets that come from an archive."""
+        """What says that a dataset's files are there: the index of ``download_data`` or of ``check_data``, or none."""
         block = self.config.datasets[dataset]
-        return [f"{self.folder(dataset)}/index.json"] if block.archive is not None else []
+        if block.archive is not None or block.files:
+            return [f"{self.folder(dataset)}/index.json"]
+        return [f"{self.results}/manifest/{dataset}.raw.json"] if gate_of(block) is not None else []
+
+    def archives(self, folder: str) -> list[str]:
+        """The local archive that is unpacked into ``paths.data/folder``; none when its files are fetched."""
+        fetched = any(block.folder == folder and block.files for block in self.config.datasets.values())
+        return [] if fetched else [self.archive(folder)]
 
     def archive(self, folder: str) -> str:
         """The local archive that is unpacked into ``paths.data/folder``."""
@@ -125,7 +136,7 @@ class Graph:
         wanted = [
             (f"datasets.{name}.archive", str(self.config.datasets[name].archive))
             for name in self.datasets_used
-            if self.raw_index(name) and not Path(self.raw_index(name)[0]).is_file()
+            if self.config.datasets[name].archive is not None and not Path(self.raw_index(name)[0]).is_file()
         ]
         teachers = sorted({str(self.config.runs[run].teacher) for run in self.config.chosen.runs} - {"None"})
         for name in teachers:
@@ -139,7 +150,14 @@ class Graph:
             told = "is not set" if place is None else f"is {place}, which lacks some of them"
             heading = f"suite {self.config.suite} reads local files, and paths.archives {told}; name their folder:"
             remedy = "make benchmark DATA=<folder>, or paths.archives in config.yaml"
-            raise ConfigError("\n  ".join([f"{heading} {remedy}", *(f"{key}: {name}" for key, name in missing)]))
+            lines = [f"{key}: {name}{self._owner(key)}" for key, name in missing]
+            raise ConfigError("\n  ".join([f"{heading} {remedy}", *lines]))
+
+    def _owner(self, key: str) -> str:
+        """Whom to ask for the file that a key names, when its owner alone gives it."""
+        family, name, _ = key.split(".")
+        licence = self.config.datasets[name].licence if family == "datasets" else None
+        return f" (ask at {licence.page}; {licence.name}: {licence.terms})" if isinstance(licence, Licence) else ""
 
     def teacher_weights(self, teacher: str) -> list[str]:
         """Weights a teacher needs: made by train_teacher, a local file, or none."""
@@ -324,11 +342,12 @@ class Graph:
         """Set what jobs inherit beside their settings, because it changes no result.
 
         PATH: jobs run with the Python that runs Snakemake, whether or not its environment is activated.
-        POINTLIFT_DEVICE: where torch computes.
+        POINTLIFT_DEVICE: where torch computes. POINTLIFT_URLS, _ARCHIVES, _MIRROR: where raw files come from.
         """
         programs = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
         os.environ["POINTLIFT_DEVICE"] = self.config.device
+        set_environment(self.config)
         self._link_archives()
 
     def _link_archives(self) -> None:

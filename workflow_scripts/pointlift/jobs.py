@@ -11,11 +11,13 @@ from typing import Any
 
 from pointlift.code_hash import code_hash
 from pointlift.configuration import FAMILY_ROOMS
-from pointlift.contracts.blocks import RunSettings
+from pointlift.contracts.blocks import DatasetSettings, RunSettings
 from pointlift.contracts.hashing import canonical_json, digest
+from pointlift.contracts.raw_data import licence_name
 from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries
 from pointlift.graph import Graph
+from pointlift.raw_data import gate_of
 
 
 class Jobs:
@@ -26,9 +28,19 @@ class Jobs:
         self.config = graph.config
 
     def download_data(self, folder: str) -> str:
-        """Settings of ``download_data``."""
-        blocks = [block for block in self.config.datasets.values() if block.folder == folder and block.archive]
-        return canonical_json({"archive_sha256": blocks[0].archive_sha256})
+        """download_data: which bytes are wanted, not where they come from."""
+        blocks = [b for b in self.config.datasets.values() if b.folder == folder and (b.archive or b.files)]
+        files = [file.model_dump(mode="json", exclude={"urls"}) for file in blocks[0].files]
+        return canonical_json({"files": files} if files else {"archive_sha256": blocks[0].archive_sha256})
+
+    def check_data(self, dataset: str) -> str:
+        """check_data: whom to ask for what."""
+        licence = gate_of(self.config.datasets[dataset])
+        return canonical_json({"dataset": dataset, "licence": licence.model_dump(mode="json") if licence else None})
+
+    def data_status(self) -> str:
+        """data_status: every dataset block, as it stands."""
+        return canonical_json({"blocks": {n: b.model_dump(mode="json") for n, b in self.config.datasets.items()}})
 
     def prepare_meshes(self, dataset: str, shard: str) -> str:
         """prepare_meshes: the dataset without how points are taken, this shard's own ids, their files' sizes."""
@@ -148,7 +160,8 @@ class Jobs:
         }
         for family, names in named.items():
             used[family] = {name: _dump(getattr(config, family)[name]) for name in names if name is not None}
-        return used
+        fetched = {n: [(f.name, f.sha256) for f in config.datasets[n].files] for n in used["datasets"]}
+        return {**used, "files": fetched} if any(fetched.values()) else used
 
     def collect_metrics(self) -> str:
         """The suite and its seeds, where each job's cost was written, and what must be disjoint."""
@@ -217,11 +230,21 @@ _MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "pro
 def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A block as JSON values, the keys in ``without`` set back to their defaults."""
     values = block.model_dump(mode="json")
+    if isinstance(block, DatasetSettings):
+        _leave_out_origin(block, values)
     for key in without:
         values[key] = type(block).model_fields[key].get_default(call_default_factory=True)
         if isinstance(values[key], Settings):
             values[key] = values[key].model_dump(mode="json")
     return values
+
+
+def _leave_out_origin(block: DatasetSettings, values: dict[str, Any]) -> None:
+    """Where raw files come from changes no result; what they are stands in the index that ``download_data`` writes."""
+    values["licence"] = licence_name(block.licence)
+    for key in ("files", "licence"):
+        if not values[key] or key == "files":
+            del values[key]
 
 
 def _in_path(protocol: str) -> str:

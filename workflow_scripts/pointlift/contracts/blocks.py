@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pointlift.contracts.raw_data import Licence, RawFile
 from pointlift.contracts.recipe import Augmentation, Recipe
 from pointlift.contracts.settings import Settings
 
@@ -34,6 +35,10 @@ class DatasetSettings(Settings):
     archive: str | None = None
     """Local archive below ``paths.archives`` that ``download_data`` unpacks into ``folder``."""
     archive_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    files: tuple[RawFile, ...] = ()
+    """Raw files that ``download_data`` fetches; together they become ``folder``."""
+    licence: Licence | str | None = None
+    """Its name; or the terms under which the owner alone gives the files, which are then never fetched."""
     shard_size: int = Field(default=256, ge=1, le=4096)
     num_points: int = Field(default=1024, ge=16, le=65536)
     scan: Scan = Scan()
@@ -214,3 +219,6 @@ class Paths(Settings):
 
     data: str = "data"
     archives: str | None = None
+    """Folder of local archives and weights. A file of a dataset's `files` that lies there is not fetched."""
+    mirror: str | None = None
+    """Folder of files as they would be fetched, for machines without a network; POINTLIFT_MIRROR wins over it."""

@@ -10,19 +10,20 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, cast
 
-from pointlift.contracts.errors import ArtifactError, MachineError
+from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import file_sha256
+from pointlift.datasets.part_file import require_space
 
 MOST_FILES = 5_000_000
 LARGEST_RATIO = 200  # unpacked bytes per archive byte; mesh text reaches about 10 to 20
 SMALLEST_LIMIT = 64 << 20  # bytes; below it the ratio does not count
 SPARE_BYTES = 256 << 20  # disk space to leave free
 _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ": lzma.open, b"BZh": bz2.open}
-_MARKER = ".unpacked_by_pointlift"
+MARKER = ".unpacked_by_pointlift"
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
 
 
@@ -34,18 +35,32 @@ def unpack(archive: Path, folder: Path, sha256: str | None = None) -> dict[str, 
     ``MachineError`` (disk full); then ``folder`` is as it was.
     """
     found = _verified_sha256(Path(archive), sha256)
-    _require_own(Path(folder))
+    count, size = assemble([(Path(archive).name, Path(archive), True)], folder, found)
+    return {"archive": Path(archive).name, "sha256": found, "files": count, "bytes": size}
+
+
+def assemble(sources: Iterable[tuple[str, Path, bool]], folder: Path, note: str) -> tuple[int, int]:
+    """Make checked files the whole content of ``folder``: (name, path, whether it is an archive to unpack) of each.
+
+    Returns numbers of files and bytes. ``note`` stays in the folder, as what it was made of. Raises like ``unpack``,
+    and when two sources hold a file of the same name.
+    """
+    folder = Path(folder)
+    _require_own(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    count = size = 0
     try:
         content = temporary / "content"
         content.mkdir()
-        count, size = _unpack_into(Path(archive), content)
-        (content / _MARKER).write_text(found + "\n", encoding="utf-8")
+        for name, path, is_archive in sources:
+            more = _unpack_into(path, content, alone=not count) if is_archive else _copy_into(path, content / name)
+            count, size = count + more[0], size + more[1]
+        (content / MARKER).write_text(note + "\n", encoding="utf-8")
         _swap(content, folder, temporary / "previous")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return {"archive": Path(archive).name, "sha256": found, "files": count, "bytes": size}
+    return count, size
 
 
 def _verified_sha256(archive: Path, wanted: str | None) -> str:
@@ -60,7 +75,7 @@ def _verified_sha256(archive: Path, wanted: str | None) -> str:
 
 
 def _require_own(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise ArtifactError(
             f"{folder}: holds files that were not unpacked here by pointlift; move them away, or drop `archive` from "
             "the dataset's block to use them as they are"
@@ -78,7 +93,16 @@ def _swap(content: Path, folder: Path, previous: Path) -> None:
         raise
 
 
-def _unpack_into(archive: Path, folder: Path) -> tuple[int, int]:
+def _copy_into(path: Path, target: Path) -> tuple[int, int]:
+    size = path.stat().st_size
+    _require_new(path, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    require_space(target.parent, size, SPARE_BYTES)
+    shutil.copyfile(path, target)
+    return 1, size
+
+
+def _unpack_into(archive: Path, folder: Path, *, alone: bool) -> tuple[int, int]:
     limit = max(LARGEST_RATIO * archive.stat().st_size, SMALLEST_LIMIT)
     count = size = 0
     try:
@@ -87,11 +111,9 @@ def _unpack_into(archive: Path, folder: Path) -> tuple[int, int]:
             if count > MOST_FILES or size > limit:
                 raise ArtifactError(f"{archive}: unpacks to more than {limit} bytes or {MOST_FILES} files; refused")
             _require_inside(archive, name)
-            free = shutil.disk_usage(folder).free
-            if length + SPARE_BYTES > free:
-                raise MachineError(
-                    f"{folder.parent.parent}: disk is full, {free} bytes free; make room and start again"
-                )
+            require_space(folder, length, SPARE_BYTES)
+            if not alone:
+                _require_new(archive, folder / name)
             extract(folder)
     except _BROKEN as error:
         raise ArtifactError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}); get it again") from None
@@ -116,6 +138,11 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
                 raise ArtifactError(f"{archive}: {member.name!r} is a link or a special file; refused")
         while content.read(1 << 20):  # what follows the last file: padding, and the checksum of the whole
             pass
+
+
+def _require_new(source: Path, target: Path) -> None:
+    if target.exists():
+        raise ArtifactError(f"{source}: {target.name!r} came from another file of this dataset already; refused")
 
 
 def _decompressed(archive: Path) -> BinaryIO:

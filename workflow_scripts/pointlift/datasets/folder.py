@@ -14,6 +14,7 @@ from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import stable_seed
+from pointlift.contracts.raw_data import Licence, licence_name
 from pointlift.datasets.mesh_file import SUFFIXES, read_mesh
 from pointlift.datasets.source_folder import SplitName, checksum, require_folder
 from pointlift.geometry.meshes import Mesh, clean
@@ -31,7 +32,7 @@ class Settings(DatasetSettings):
     test_share: float = Field(default=0.2, ge=0.0, lt=1.0)
     """Share of shapes that go to test where neither folders nor a split file say so."""
     up_axis: Literal["x", "y", "z", "none"] = "z"
-    licence: str = "unknown"
+    licence: Licence | str | None = "unknown"
     source: str = ""
     needs_files: ClassVar[bool] = True
     lists_its_folder: ClassVar[bool] = True
@@ -80,7 +81,7 @@ class Folder:
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root
         self.ids = list_ids(settings, root)
-        self.licence, self.source = settings.licence, settings.source
+        self.licence, self.source = licence_name(settings.licence) or "unknown", settings.source
         self.up_axis: Literal["x", "y", "z"] | None = None if settings.up_axis == "none" else settings.up_axis
         self.class_names = tuple(sorted({self._class_name(shape_id) for shape_id in self.ids} - {""}))
         self._splits = _read_split_file(root, settings.split_file) if settings.split_file else None

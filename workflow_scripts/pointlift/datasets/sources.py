@@ -1,0 +1,149 @@
+"""One raw file, wherever it is to be had: a local copy, the mirror folder, an earlier download, or the net."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import filelock
+
+from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.hashing import file_sha256
+from pointlift.contracts.raw_data import RawFile
+from pointlift.datasets.part_file import PartFile
+from pointlift.datasets.recorded import record, recorded_sha256
+from pointlift.datasets.transfer import Patience, UnavailableError, transfer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where files may be. ``downloads`` is ours; the others belong to the user and are only read."""
+
+    downloads: Path
+    lock: Path
+    """data.lock.json."""
+    archives: Path | None = None
+    mirror: Path | None = None
+    offline: bool = False
+
+    @classmethod
+    def of(cls, downloads: Path, lock: Path, environment: Mapping[str, str] = os.environ) -> Places:
+        """As POINTLIFT_ARCHIVES, POINTLIFT_MIRROR and POINTLIFT_OFFLINE say."""
+        folders = [environment.get(name, "") for name in ("POINTLIFT_ARCHIVES", "POINTLIFT_MIRROR")]
+        archives, mirror = (Path(folder) if folder else None for folder in folders)
+        return cls(downloads, lock, archives, mirror, environment.get("POINTLIFT_OFFLINE", "") not in ("", "0"))
+
+    def local(self, name: str) -> Path | None:
+        """The user's own copy of a file, if there is one."""
+        candidates = [folder / name for folder in (self.archives, self.mirror) if folder is not None]
+        return next((path for path in candidates if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that is whole, and its checksum."""
+
+    path: Path
+    sha256: str
+
+
+def obtain(file: RawFile, places: Places, patience: Patience | None = None) -> Found:
+    """The file, whole and checked. A copy of the user's wins over the net; two processes never fetch the same one.
+
+    Raises ``ArtifactError`` (no source gives it, wrong checksum, offline) or ``MachineError`` (disk full).
+    """
+    final = places.downloads / file.name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    local = places.local(file.name)
+    if local is not None:
+        return _accepted(file, local, places)
+    with _alone(final):
+        if final.is_file() and _flaw(file, final, places) is not None:
+            logger.warning("%s: not what is asked for any more; fetching it again", final)
+            final.unlink()
+        if not final.is_file():
+            _fetch(file, final, places, patience or Patience())
+        return _accepted(file, final, places)
+
+
+def _accepted(file: RawFile, path: Path, places: Places) -> Found:
+    flaw = _flaw(file, path, places)
+    if flaw is not None:
+        raise ArtifactError(f"{path}: {flaw}; it is damaged or another version: take it away or get it again")
+    sha256 = file_sha256(path)
+    if file.sha256 is None:
+        with _alone(places.downloads / "data.lock"):
+            if recorded_sha256(places.lock, file.name) is None:
+                record(places.lock, file.name, sha256, path.stat().st_size)
+    return Found(path, sha256)
+
+
+def _flaw(file: RawFile, path: Path, places: Places) -> str | None:
+    """What is wrong with a file; None when it is the one that is wanted, or nobody said which."""
+    size = path.stat().st_size
+    if file.bytes is not None and size != file.bytes:
+        return f"it has {size} bytes, must have {file.bytes}"
+    wanted, told_by = file.sha256, "by its block"
+    if wanted is None:
+        wanted, told_by = recorded_sha256(places.lock, file.name), f"by {places.lock}, recorded when it came first"
+    if wanted is None:
+        return None
+    found = file_sha256(path)
+    return None if found == wanted else f"sha256 is {found}, must be {wanted} ({told_by})"
+
+
+def _fetch(file: RawFile, final: Path, places: Places, patience: Patience) -> None:
+    part = PartFile(final.with_name(final.name + ".part"))
+    reasons = []
+    for url in file.urls:
+        if places.offline and urlsplit(url).scheme != "file":
+            reasons.append(f"{url}: not asked, POINTLIFT_OFFLINE is set")
+            continue
+        try:
+            transfer(url, part, patience, file.bytes)
+            flaw = _flaw(file, part.path, places)
+        except UnavailableError as error:
+            flaw = str(error)
+        else:
+            if flaw is None:
+                _flush(part.path)
+                part.finish(final)
+                return
+            part.discard()
+        logger.warning("%s: %s", url, flaw)
+        reasons.append(f"{url}: {flaw}")
+    raise ArtifactError("\n  ".join([f"{file.name}: no source gives it", *reasons, _remedy(final, places)]))
+
+
+def _remedy(final: Path, places: Places) -> str:
+    name = final.relative_to(places.downloads).as_posix()
+    folders = {"paths.archives": places.archives, "the mirror folder (POINTLIFT_MIRROR)": places.mirror}
+    told = [f"{key}, {folder}" if folder is not None else f"{key}, not set" for key, folder in folders.items()]
+    return f"get it by other means and put it as {name} into {' or '.join(told)}"
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def _alone(final: Path) -> Iterator[None]:
+    """Hold the lock of a file against every other process."""
+    lock = filelock.FileLock(final.with_name(f".{final.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logger.info("%s: another process is at it; waiting", final)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
