@@ -116,6 +116,15 @@ def test_several_shards_read_as_one(tmp_path):
         read_stages([tmp_path / "0", tmp_path / "0"], "points")
 
 
+def test_shards_with_different_arrays_are_not_joined(tmp_path):
+    points = {"points": np.zeros((2, 3), np.float32), "point_offsets": np.array([0, 2]), "valid": np.array([True])}
+    write_stage(tmp_path / "0", "points", ["a"], points)
+    write_stage(tmp_path / "1", "points", ["b"], {**points, "normals": points["points"]})
+    for names in ("01", "10"):
+        with pytest.raises(ArtifactError, match="points: the shards of one dataset hold different arrays"):
+            read_stages([tmp_path / name for name in names], "points")
+
+
 def test_joined_offsets_are_running_sums():
     joined = join_offsets([np.array([0, 2, 5]), np.array([0, 1])])
     np.testing.assert_array_equal(joined, [0, 2, 5, 6])

@@ -93,3 +93,17 @@ def test_other_shapes_ids_are_refused():
     meshes, points = shards()
     with pytest.raises(ArtifactError, match="same shapes"):
         see_shapes(RIG, meshes, Shard(("a", "b", "x"), points.arrays), no_renderer)
+
+
+@pytest.mark.parametrize("method", ["rays", "hidden_points", "z_buffer"])
+def test_points_without_normals_are_seen_where_the_method_needs_none(method):
+    rig = Settings(kind="mesh", cameras=RIG.cameras, visibility=Visibility(method=method))
+    meshes, points = shards()
+    bare = Shard(points.ids, {name: array for name, array in points.arrays.items() if name != "normals"})
+    if method == "z_buffer":
+        with pytest.raises(ArtifactError, match="needs points with normals"):
+            see_shapes(rig, meshes, bare, no_renderer)
+        return
+    np.testing.assert_array_equal(
+        see_shapes(rig, meshes, bare, no_renderer)["visible"], see_shapes(rig, meshes, points, no_renderer)["visible"]
+    )

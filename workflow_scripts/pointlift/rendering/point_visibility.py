@@ -30,9 +30,9 @@ def see_shapes(
     num_points = _common(counts[valid])
     matrices = cameras.world_to_camera(settings.cameras)
     visible = np.zeros((len(points.ids), len(matrices), -(-num_points // 8)), dtype=np.uint8)
+    normals = _normals(settings, points)
     see = _seeing(settings, matrices, make_renderer)
     clouds = unpack(points["points"], points["point_offsets"])
-    normals = _normals(settings, points)
     start = time.perf_counter()
     for index, mesh in enumerate(meshes_of(meshes)):
         if valid[index]:
