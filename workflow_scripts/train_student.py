@@ -10,7 +10,7 @@ from pointlift import rooms
 from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.files import write_text
 from pointlift.contracts.settings import parse
-from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, train_ids
+from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, read_val_pairs, train_ids
 from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
 from pointlift.operators.checkpoint import save_student
 from pointlift.operators.initialisation import initialised
@@ -28,18 +28,14 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         methods = rooms.load("distillation", settings.method["kind"])
         method_settings = parse(methods.Settings, settings.method, "method")
-        pairs = read_pairs(
-            arguments.points,
-            arguments.visibility,
-            arguments.features,
-            max_quarantined=settings.max_quarantined,
-            chosen=train_ids(arguments.manifest),
-            excluded=listed_ids(arguments.exclude),
-        )
+        shards = arguments.points, arguments.visibility, arguments.features
+        chosen, excluded = train_ids(arguments.manifest), listed_ids(arguments.exclude)
+        pairs = read_pairs(*shards, max_quarantined=settings.max_quarantined, chosen=chosen, excluded=excluded)
+        val = read_val_pairs(*shards, manifest=arguments.manifest, excluded=excluded)
         pairs = apply_arm(pairs, settings.arm, settings.seed)
         targets = target_statistics(pairs.target)
         method = initialised(lambda: methods.build(method_settings, student.width, targets), "method", settings.seed)
-        distil(student, method, pairs, settings, folder, **training_options(arguments))
+        distil(student, method, pairs, settings, folder, val=val, **training_options(arguments))
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))
     write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")
 

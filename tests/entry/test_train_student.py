@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import train_student
-from distillation.stored_pairs import write_pairs
+from distillation.stored_pairs import NUM_POINTS, write_pairs
 from pointlift.contracts.errors import ArtifactError, ConfigError, PointliftError
 from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.settings import parse
@@ -147,15 +147,59 @@ def test_arms_share_first_weights_clouds_order_and_augmentation(tmp_path, paths,
 
 def test_only_the_train_split_less_what_is_excluded_is_read(tmp_path, paths, monkeypatch):
     used = {}
-    monkeypatch.setattr(train_student, "distil", lambda student, method, pairs, *_, **__: used.update(ids=pairs.ids))
-    splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
-    rows = [[f"shape-{n:03d}", "", -1, split, "0000", "", "0" * 64] for n, split in enumerate(splits)]
-    write_manifest(tmp_path / "manifest.csv", pd.DataFrame(rows, columns=COLUMNS))
-    (tmp_path / "duplicates.csv").write_text("shape_id,other\nshape-001,a\nshape-011,b\n")
-    listed = {"manifest": tmp_path / "manifest.csv", "exclude": [tmp_path / "duplicates.csv"]}
+    monkeypatch.setattr(
+        train_student, "distil", lambda _, __, pairs, *___, val, **____: used.update(ids=pairs.ids, val=val.ids)
+    )
+    (tmp_path / "duplicates.csv").write_text("shape_id,other\nshape-001,a\nshape-009,a\nshape-011,b\n")
+    listed = split_manifest(tmp_path, ["train"] * 8 + ["val"] * 2 + ["test"] * 2)
+    listed["exclude"] = [tmp_path / "duplicates.csv"]
     with pytest.raises(FileNotFoundError):  # no history, as nothing was trained
         train(tmp_path / "out", {**paths, **listed})
     assert used["ids"] == tuple(f"shape-{n:03d}" for n in (0, 2, 3, 4, 5, 6, 7))
+    assert used["val"] == ("shape-008",)
+
+
+def split_manifest(folder, splits):
+    rows = [[f"shape-{n:03d}", "", -1, split, "0000", "", "0" * 64] for n, split in enumerate(splits)]
+    write_manifest(folder / "manifest.csv", pd.DataFrame(rows, columns=COLUMNS))
+    return {"manifest": folder / "manifest.csv"}
+
+
+@pytest.mark.parametrize("arm", ["mcd", "all_visible", "shuffled"])
+def test_the_val_split_is_told_of_as_it_is_whatever_the_arm(tmp_path, paths, arm):
+    """The last epoch's val values by hand, from the model that was trained; and nothing is learnt from val."""
+    listed, models = split_manifest(tmp_path, ["train"] * 9 + ["val"] * 3), []
+
+    class Noted(training.Distillation):
+        def __init__(self, *parts):
+            super().__init__(*parts)
+            models.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Distillation", Noted)
+        weights, lines = train(tmp_path / "with", {**paths, **listed}, arm=arm)
+    shard = {stage: read_stage(files[0], stage) for stage, files in paths.items()}
+    clouds = torch.from_numpy(shard["points"]["points"].reshape(12, NUM_POINTS, 3)[9:])
+    visible = np.unpackbits(shard["visibility"]["visible"][9:], axis=-1, count=NUM_POINTS).astype(bool)
+    target = torch.from_numpy(shard["features"]["embedding"][9:].astype(np.float32))
+    with torch.no_grad():
+        wanted = models[0]({"points": clouds, "visible": torch.from_numpy(visible), "target": target})
+    for name in ("view_loss", "cosine"):
+        assert lines[-1][f"val_{name}"] == pytest.approx(wanted[name].item(), abs=1e-6)
+    assert len({line["val_view_loss"] for line in lines}) == RECIPE["epochs"]
+    alone, shorter = train(
+        tmp_path / "without", {**paths, **split_manifest(tmp_path, ["train"] * 9 + ["test"] * 3)}, arm=arm
+    )
+    assert same(weights, alone)
+    assert not any(name.startswith("val_") for name in shorter[-1])
+
+
+def test_a_val_split_without_a_usable_shape_stops_nothing(tmp_path, caplog):
+    paths = write_pairs(tmp_path, unusable={"features": (10, 11)})
+    listed = split_manifest(tmp_path, ["train"] * 10 + ["val"] * 2)
+    _, lines = train(tmp_path / "out", {**paths, **listed})
+    assert "val_view_loss" not in lines[-1]
+    assert "nothing is said of the val split: 2 of 2 shapes are unusable" in caplog.text
 
 
 def test_arms_differ_and_seeds_differ(tmp_path, paths):

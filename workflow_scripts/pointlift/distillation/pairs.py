@@ -5,6 +5,7 @@ An arm changes the pairs, never the method: so all arms share network, loss, sch
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stages
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,36 @@ def read_pairs(
     return Pairs(ids, clouds, stages["visibility"]["visible"][rows], stages["features"]["embedding"][rows])
 
 
+def read_val_pairs(
+    points: Sequence[Path],
+    visibility: Sequence[Path],
+    features: Sequence[Path],
+    *,
+    manifest: Path | None,
+    excluded: Collection[str] = (),
+) -> Pairs | None:
+    """The usable pairs of the manifest's val split, however few; None where there are none.
+
+    No arm changes them, so that the val values of all arms of a teacher say the same.
+    """
+    chosen = _split_ids(manifest, "val") - frozenset(excluded) if manifest is not None else frozenset()
+    if not chosen:
+        return None
+    try:
+        return read_pairs(points, visibility, features, max_quarantined=1.0, chosen=chosen)
+    except ArtifactError as error:  # the same shards were read for training: what is missing is val shapes alone
+        log.warning("nothing is said of the val split: %s", error)
+        return None
+
+
 def train_ids(manifest: Path | None) -> frozenset[str] | None:
     """Ids of the manifest's train split; None where no manifest is given: every shape is for training."""
-    if manifest is None:
-        return None
+    return None if manifest is None else _split_ids(manifest, "train")
+
+
+def _split_ids(manifest: Path, split: str) -> frozenset[str]:
     rows = read_manifest(manifest)
-    return frozenset(rows["shape_id"][rows["split"] == "train"])
+    return frozenset(rows["shape_id"][rows["split"] == split])
 
 
 def listed_ids(tables: Sequence[Path]) -> frozenset[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from pointlift.contracts.blocks import Arm
+from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.files import write_text
 from pointlift.contracts.hashing import canonical_json
 from pointlift.contracts.recipe import Recipe
@@ -53,15 +56,24 @@ class Distillation(nn.Module):
 
 
 def distil(
-    student: nn.Module, method: nn.Module, pairs: Pairs, settings: DistillationSettings, folder: Path, **compute: Any
+    student: nn.Module,
+    method: nn.Module,
+    pairs: Pairs,
+    settings: DistillationSettings,
+    folder: Path,
+    *,
+    val: Pairs | None = None,
+    **compute: Any,
 ) -> None:
     """Train ``student`` in place, together with the method's head; ``history.jsonl`` is left in ``folder``.
 
+    ``val``: pairs that are only looked at, after each epoch: the history has their values, named ``val_``.
     ``compute``: device, threads, checkpoints, curves and code of ``training.engine.fit``.
     """
     if settings.recipe is None:
         raise ValueError("distillation needs a recipe")
     model = Distillation(student, method)
+    judged = None if val is None else TensorData(val.arrays(), prepare)
     fit(
         model,
         model,
@@ -69,9 +81,28 @@ def distil(
         settings.recipe,
         seed=settings.seed,
         history=folder / "history.jsonl",
-        identity=canonical_json([settings.student, settings.method]),
+        on_epoch_end=None if judged is None else lambda _: judge(model, judged),
+        identity=canonical_json([settings.student, settings.method, judged and judged.checksum()]),
         **compute,
     )
+
+
+def judge(model: Distillation, data: TensorData, batch_size: int = 64) -> dict[str, float]:
+    """What the method says of pairs it is not trained on: means over the rows, each name with ``val_`` before it.
+
+    ``model`` is in eval mode. Raises ``PointliftError`` for a mean that is not finite.
+    """
+    device = next(model.parameters()).device
+    sums: dict[str, float] = {}
+    for first in range(0, len(data), batch_size):
+        index = np.arange(first, min(first + batch_size, len(data)))
+        batch = {name: part.to(device) for name, part in data.rows(index).items()}
+        for name, value in model(batch).items():
+            sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + float(value) * len(index)
+    for name, total in sums.items():
+        if not math.isfinite(total):
+            raise PointliftError(f"training stopped: {name} is {total}; lower the learning rate, or set gradient_clip")
+    return {name: total / len(data) for name, total in sums.items()}
 
 
 def leave_untrained(folder: Path) -> None:

@@ -47,9 +47,10 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         if _shared_by_all(settings.label_smoothing, num_classes) > 1.0:
+            largest = 1000 * (num_classes - 1) // num_classes / 1000
             raise ConfigError(
                 f"label_smoothing: {settings.label_smoothing:g} leaves the label of {num_classes} classes less than "
-                f"each other one has; at most (K - 1) / K, here {1000 * (num_classes - 1) // num_classes / 1000}; lower it"
+                f"each other one has; at most (K - 1) / K, here {largest}; lower it"
             )
         width: int = student.width  # type: ignore[assignment]
         self.settings, self.student, self.method = settings, student, method
