@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Entry, PointCloud
@@ -43,7 +44,7 @@ _LISTED = re.compile(r"(?:[\w.-]+/)?(\d{8})/([A-Za-z0-9][\w.-]*)", re.ASCII)
 class Settings(PointDatasetSettings):
     """ShapeNetPart with its official train, val and test lists."""
 
-    num_points: int = 2048
+    num_points: int = Field(default=2048, ge=16, le=65536)
     subsample: Literal["first", "random", "farthest"] = "random"
     trainval: bool = False
     """True: the official val shapes are train ones, as in most publications; the protocol says so."""
