@@ -90,7 +90,9 @@ def test_only_encrypted_or_local_urls_are_allowed(url, allowed):
             RawFile(name="aa", urls=(url,))
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../../b", "a//b", "a/./b", "a\\b", ".hidden", "a/", ""])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../a", "a/../../b", "a//b", "a/./b", "a\\b", ".hidden", "a/", "", "set.7z"]
+)
 def test_a_name_stays_in_its_folder(name):
     with pytest.raises(ValidationError):
         RawFile(name=name)

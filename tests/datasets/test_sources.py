@@ -109,6 +109,12 @@ def test_a_file_that_changed_after_the_cut_is_not_mixed(server, places, etag):
     require_whole(obtain(raw(server.url("/set")), places, PATIENCE), places)
 
 
+def test_without_a_sign_that_it_is_the_same_file_a_transfer_starts_anew(server, places):
+    served = server.add("/set", CONTENT, faults=1, cut_at=CUT, etag=None)
+    require_whole(obtain(raw(server.url("/set")), places, PATIENCE), places)
+    assert served.requests == [None, None]
+
+
 def test_a_part_of_unknown_origin_is_not_trusted(server, places):
     served = server.add("/set", CONTENT)
     (places.downloads / "sets").mkdir(parents=True)
@@ -175,6 +181,20 @@ def test_redirects_are_followed_only_so_far_and_only_to_allowed_places(server, p
         server.add("/out", location=place)
         with pytest.raises(ArtifactError, match="which is no https address"):
             obtain(raw(server.url("/out"), name="out.bin"), places, PATIENCE)
+
+
+def test_a_server_elsewhere_may_not_lead_to_this_machine(places, monkeypatch):
+    class Answer:
+        is_redirect, headers = True, {"location": "http://127.0.0.1/secret"}
+
+        def close(self):
+            pass
+
+    asked = []
+    monkeypatch.setattr("requests.Session.get", lambda session, url, **how: asked.append(url) or Answer())
+    with pytest.raises(ArtifactError, match=r"leads to http://127\.0\.0\.1/secret"):
+        obtain(raw("https://example.org/set"), places, PATIENCE)
+    assert asked == ["https://example.org/set"]
 
 
 def test_another_length_is_told_before_anything_comes(server, places):

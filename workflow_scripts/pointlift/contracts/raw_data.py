@@ -13,6 +13,8 @@ LOOPBACK = ("127.0.0.1", "localhost")
 #: What is unpacked; a file of any other name is put into the dataset's folder as it is.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
+UNKNOWN_SUFFIXES = (".7z", ".rar", ".tar.zst")
+
 
 def is_allowed(url: str, *, loopback: bool = True) -> bool:
     """Whether files are fetched from this URL: https, file, and http only from this very machine (``loopback``)."""
@@ -33,6 +35,12 @@ def _checked_url(url: str) -> str:
     return url
 
 
+def _openable(name: str) -> str:
+    if name.lower().endswith(UNKNOWN_SUFFIXES):
+        raise ValueError("cannot be unpacked here; pack it again as .tar.xz or .zip, or unpack it into the folder")
+    return name
+
+
 def _inside(path: str) -> str:
     if path.startswith("/") or "\\" in path or not {"", ".", ".."}.isdisjoint(path.rstrip("/").split("/")):
         raise ValueError("must be a path below its folder, with / and without . and ..")
@@ -42,7 +50,12 @@ def _inside(path: str) -> str:
 class RawFile(Settings):
     """One file that ``download_data`` fetches, and unpacks when it is an archive."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+/-]*[A-Za-z0-9]$"), AfterValidator(_inside)]
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+/-]*[A-Za-z0-9]$"),
+        AfterValidator(_inside),
+        AfterValidator(_openable),
+    ]
     """Its name below the folder of downloads, ``paths.archives`` and the mirror folder; the same in every block."""
     urls: tuple[Annotated[str, AfterValidator(_checked_url)], ...] = ()
     """Mirrors, tried in this order. None: it must lie in ``paths.archives`` or in the mirror folder."""

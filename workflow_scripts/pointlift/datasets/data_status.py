@@ -52,8 +52,8 @@ def describe(
         dataset = opened()
         licence = licence or dataset.licence
         passed.append(f"{len(dataset.ids)} shapes")
-    except PointliftError as error:
-        failed.append(str(error))
+    except (PointliftError, OSError, ValueError) as error:  # one broken dataset hides no other
+        failed.append(f"it does not open: {error}")
     state = "damaged" if failed else "generated" if folder is None else "present"
     return Row(*(name, settings.kind, licence or "unknown", state, "; ".join(failed)), files, size, "; ".join(passed))
 

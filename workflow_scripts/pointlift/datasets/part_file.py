@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ class PartFile:
         self._note.unlink(missing_ok=True)
 
     def finish(self, final: Path) -> None:
-        """Give the whole file its final name."""
+        """Give the whole file its final name, once its bytes are on the disk."""
+        with self.path.open("rb") as stream:
+            os.fsync(stream.fileno())
         self.path.replace(final)
         self._note.unlink(missing_ok=True)
 

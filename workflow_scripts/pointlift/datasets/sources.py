@@ -63,43 +63,42 @@ def obtain(file: RawFile, places: Places, patience: Patience | None = None) -> F
     final.parent.mkdir(parents=True, exist_ok=True)
     local = places.local(file.name)
     if local is not None:
-        return _accepted(file, local, places)
+        sha256, flaw = _looked_at(file, local, places)
+        if flaw is not None:
+            raise ArtifactError(f"{local}: {flaw}; it is damaged or another version: take it away or get it again")
+        return _accepted(file, Found(local, sha256), places)
     with _alone(final):
-        if final.is_file() and _flaw(file, final, places) is not None:
-            logger.warning("%s: not what is asked for any more; fetching it again", final)
+        sha256, flaw = _looked_at(file, final, places) if final.is_file() else ("", None)
+        if flaw is not None:
+            logger.warning("%s: %s; fetching it again", final, flaw)
             final.unlink()
         if not final.is_file():
-            _fetch(file, final, places, patience or Patience())
-        return _accepted(file, final, places)
+            sha256 = _fetch(file, final, places, patience or Patience())
+        return _accepted(file, Found(final, sha256), places)
 
 
-def _accepted(file: RawFile, path: Path, places: Places) -> Found:
-    flaw = _flaw(file, path, places)
-    if flaw is not None:
-        raise ArtifactError(f"{path}: {flaw}; it is damaged or another version: take it away or get it again")
-    sha256 = file_sha256(path)
+def _accepted(file: RawFile, found: Found, places: Places) -> Found:
     if file.sha256 is None:
         with _alone(places.downloads / "data.lock"):
             if recorded_sha256(places.lock, file.name) is None:
-                record(places.lock, file.name, sha256, path.stat().st_size)
-    return Found(path, sha256)
+                record(places.lock, file.name, found.sha256, found.path.stat().st_size)
+    return found
 
 
-def _flaw(file: RawFile, path: Path, places: Places) -> str | None:
-    """What is wrong with a file; None when it is the one that is wanted, or nobody said which."""
+def _looked_at(file: RawFile, path: Path, places: Places) -> tuple[str, str | None]:
+    """sha256 of a file, and what is wrong with it: None when it is the one that is wanted, or nobody said which."""
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
-        return f"it has {size} bytes, must have {file.bytes}"
+        return "", f"it has {size} bytes, must have {file.bytes}"
+    found = file_sha256(path)
     wanted, told_by = file.sha256, "by its block"
     if wanted is None:
         wanted, told_by = recorded_sha256(places.lock, file.name), f"by {places.lock}, recorded when it came first"
-    if wanted is None:
-        return None
-    found = file_sha256(path)
-    return None if found == wanted else f"sha256 is {found}, must be {wanted} ({told_by})"
+    return found, None if wanted in (None, found) else f"sha256 is {found}, must be {wanted} ({told_by})"
 
 
-def _fetch(file: RawFile, final: Path, places: Places, patience: Patience) -> None:
+def _fetch(file: RawFile, final: Path, places: Places, patience: Patience) -> str:
+    """Bring the file to its final name; its sha256."""
     part = PartFile(final.with_name(final.name + ".part"))
     reasons = []
     for url in file.urls:
@@ -108,14 +107,13 @@ def _fetch(file: RawFile, final: Path, places: Places, patience: Patience) -> No
             continue
         try:
             transfer(url, part, patience, file.bytes)
-            flaw = _flaw(file, part.path, places)
         except UnavailableError as error:
-            flaw = str(error)
+            flaw: str | None = str(error)
         else:
+            sha256, flaw = _looked_at(file, part.path, places)
             if flaw is None:
-                _flush(part.path)
                 part.finish(final)
-                return
+                return sha256
             part.discard()
         logger.warning("%s: %s", url, flaw)
         reasons.append(f"{url}: {flaw}")
@@ -127,11 +125,6 @@ def _remedy(final: Path, places: Places) -> str:
     folders = {"paths.archives": places.archives, "the mirror folder (POINTLIFT_MIRROR)": places.mirror}
     told = [f"{key}, {folder}" if folder is not None else f"{key}, not set" for key, folder in folders.items()]
     return f"get it by other means and put it as {name} into {' or '.join(told)}"
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 @contextmanager
