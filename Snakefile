@@ -16,7 +16,7 @@ from pointlift.contracts.errors import PointliftError
 from pointlift.failures import explain
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
-from pointlift.raw_data import DOWNLOADS, require_licensed
+from pointlift.raw_data import DOWNLOADS, listed_index, require_licensed
 
 try:
     check_yaml(Path("config.yaml"))

@@ -4,7 +4,7 @@
 rule prepare_meshes:
     """Load, clean and normalise the meshes of one shard; what cannot be used is marked, with its reason."""
     input:
-        index=lambda wildcards: GRAPH.raw_index(wildcards.dataset),
+        index=lambda wildcards: listed_index(GRAPH, wildcards.dataset),
     output:
         meshes="results/meshes/{dataset}/{shard}.safetensors",
     log:
@@ -92,7 +92,7 @@ rule sample_points:
 rule read_points:
     """Load, check and normalise the clouds of one shard of a dataset without meshes."""
     input:
-        index=lambda wildcards: GRAPH.raw_index(wildcards.dataset),
+        index=lambda wildcards: listed_index(GRAPH, wildcards.dataset),
     output:
         points="results/points/{dataset}/{shard}.safetensors",
     log:

@@ -44,7 +44,6 @@ def jobs(**datasets) -> Jobs:
         ({**FETCHED, "folder": "downloads/set"}, "a folder of their own"),
         ({**FETCHED, "archive": "set.zip"}, "name the file in one of them"),
         ({**FETCHED, "licence": LICENCE}, "are never fetched"),
-        ({**FETCHED, "kind": "folder"}, "lists its folder at the very start"),
         ({**FETCHED, "files": [{"name": "a.zip"}] * 2}, "'a.zip' stands there twice"),
         ({**FETCHED, "files": [{"name": "a.zip", "urls": ["http://example.org/a"]}]}, "must begin with https://"),
         ({**FETCHED, "files": [{"name": "../a.zip"}]}, "datasets.mine.files.0.name"),
@@ -75,6 +74,8 @@ def test_where_a_file_comes_from_reruns_nothing_and_which_file_it_is_does():
     before = settings()
     assert settings(urls=["https://example.org/elsewhere"]) == before
     assert URL not in "".join(before)
+    named = jobs(mine={**FETCHED, "licence": "some name"})
+    assert (named.prepare_meshes("mine", "0000"), named.build_manifest("mine")) == before[1:]
     changed = settings(sha256="0" * 64)
     assert changed[0] != before[0]  # and by its index, an input, all that follows
     assert "licence" not in before[1] and "files" not in before[1]
@@ -147,6 +148,25 @@ def test_a_gate_stops_before_any_job_and_keep_going_makes_the_rest(checkout):
     checkout.snakemake(targets[1], *words, suite="mixed")
     table = list(csv.DictReader(lines(checkout, targets[1])))
     assert [row["shape_id"] for row in table] == ["chair/a.off", "chair/b.off", "table/c.off"]
+
+
+def test_a_dataset_that_its_own_files_list_is_fetched_first(checkout):
+    with file_server.running() as server:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as packed:
+            for name in ("chair/a.off", "table/b.off"):
+                packed.writestr(name, OFF)
+        server.add("/set.zip", stream.getvalue())
+        block = {**FETCHED, "kind": "folder", "files": [{"name": "set.zip", "urls": [server.url("/set.zip")]}]}
+        words = overlay(checkout, mine=block)
+        for more in ([], ["--keep-going"], ["--dry-run"]):
+            stopped = checkout.snakemake(*words, *more, suite="mixed", check=False)
+            assert stopped.returncode == 1 and "snakemake --cores 1 data/set/index.json" in stopped.stderr
+        checkout.snakemake("data/set/index.json", *words, suite="mixed")
+    checkout.snakemake("results/manifest/mine.csv", *words, suite="mixed")
+    rows = list(csv.DictReader(lines(checkout, "results/manifest/mine.csv")))
+    assert [row["shape_id"] for row in rows] == ["chair/a.off", "table/b.off"]
+    checkout.snakemake("--dry-run", *words, suite="mixed")
 
 
 def psb_archive() -> bytes:

@@ -19,7 +19,7 @@ from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.raw_data import Licence
-from pointlift.raw_data import gate_of, missing_licensed, set_environment
+from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, set_environment
 
 #: Link to ``paths.archives`` in the working folder.
 ARCHIVES = ".snakemake/archives"
@@ -49,8 +49,8 @@ class Graph:
         """Shape ids of each shard of a dataset, in order. Cheap: no mesh is opened."""
         if dataset not in self._shards:
             block = self.config.datasets[dataset]
-            if block.lists_its_folder and missing_licensed(self, dataset) is not None:
-                return {"0000": ()}  # its ids are not known yet; the job that asks for its files fails first
+            if is_unlisted(self, dataset) or (block.lists_its_folder and missing_licensed(self, dataset)):
+                return {"0000": ()}  # its ids are not known yet, and no job is planned or succeeds that asks for them
             ids = rooms.load("datasets", block.kind).list_ids(block, self.folder(dataset))
             if not ids:
                 raise ConfigError(f"datasets.{dataset}: it has no shapes")

@@ -241,10 +241,10 @@ def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def _leave_out_origin(block: DatasetSettings, values: dict[str, Any]) -> None:
     """Where raw files come from changes no result; what they are stands in the index that ``download_data`` writes."""
+    del values["files"]
     values["licence"] = licence_name(block.licence)
-    for key in ("files", "licence"):
-        if not values[key] or key == "files":
-            del values[key]
+    if type(block).model_fields["licence"].default is None:  # else (a folder's) it has no other, and goes on with it
+        del values["licence"]
 
 
 def _in_path(protocol: str) -> str:

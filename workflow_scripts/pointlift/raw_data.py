@@ -52,8 +52,6 @@ def _block_mistakes(key: str, block: DatasetSettings) -> list[str]:
         found.append(f"{key}.files: `archive` is there too; name the file in one of them")
     if isinstance(block.licence, Licence):
         found.append(f"{key}.files: files under the licence {block.licence.name!r} are never fetched; leave them out")
-    if block.lists_its_folder:
-        found.append(f"{key}.files: kind {block.kind!r} lists its folder at the very start, before anything is fetched")
     names = [file.name for file in block.files]
     found += [f"{key}.files: {name!r} stands there twice" for name in sorted(set(names)) if names.count(name) > 1]
     return found
@@ -96,6 +94,23 @@ def require_licensed(graph: Graph, dataset: str, *, keep_going: bool) -> list[st
     head = f"suite {graph.config.suite} stops before any job; to be asked for: {len(told)} of its datasets"
     tail = "--keep-going makes what can be made without them; `snakemake data_status` shows all datasets"
     sys.stderr.write("\n\n".join([f"error: {head}", *told, tail]) + "\n")
+    raise SystemExit(1)
+
+
+def is_unlisted(graph: Graph, dataset: str) -> bool:
+    """Whether only files that are not fetched yet can say which shapes a dataset has."""
+    block = graph.config.datasets[dataset]
+    return block.lists_its_folder and bool(block.files) and not Path(graph.raw_index(dataset)[0]).is_file()
+
+
+def listed_index(graph: Graph, dataset: str) -> list[str]:
+    """``graph.raw_index``; stops Snakemake while it plans when the dataset's shapes are not known yet."""
+    if not is_unlisted(graph, dataset):
+        return graph.raw_index(dataset)
+    indices = {graph.raw_index(name)[0] for name in (dataset, *graph.datasets_used) if is_unlisted(graph, name)}
+    head = f"datasets.{dataset}: its files say which shapes there are, and must be fetched before a run can be planned"
+    command = f"snakemake --cores 1 {' '.join(sorted(indices))}"
+    sys.stderr.write(f"error: {head}:\n  {command}\n")
     raise SystemExit(1)
 
 
