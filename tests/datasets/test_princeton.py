@@ -1,6 +1,8 @@
 import collections
 import csv
+import hashlib
 import tarfile
+from pathlib import Path
 
 import layouts
 import numpy as np
@@ -30,6 +32,26 @@ def test_every_class_is_split_twelve_to_eight_and_val_comes_from_train(num_val):
     )
     for name in princeton.FIRST_NUMBER:
         assert (counts[name, "train"], counts[name, "val"], counts[name, "test"]) == (12 - num_val, num_val, 8)
+
+
+@pytest.mark.parametrize("num_val", [0, 2, 5])
+def test_twins_stand_on_one_side_of_the_split(num_val):
+    for twin, other in princeton.TWINS.items():
+        assert princeton.split_of(twin, num_val) == princeton.split_of(other, num_val)
+
+
+@pytest.mark.realdata
+def test_the_twins_are_all_the_files_that_are_the_same(realdata):
+    contents = collections.defaultdict(set)
+    with tarfile.open(realdata / ARCHIVE) as archive:
+        for member in archive:
+            if member.name.endswith(".off"):
+                name, number = Path(member.name).parts[-2:]
+                shape_id = f"{name}-{int(Path(number).stem):03d}"
+                contents[hashlib.sha256(archive.extractfile(member).read()).hexdigest()].add(shape_id)
+    assert {frozenset(ids) for ids in contents.values() if len(ids) > 1} == {
+        frozenset(pair) for pair in princeton.TWINS.items()
+    }
 
 
 def test_the_published_split_is_the_one_of_the_code(repository):
