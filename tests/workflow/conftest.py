@@ -23,7 +23,8 @@ class Checkout:
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment in the checkout; a failure shows what it printed."""
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])  # as in an activated environment
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PATH": path}
         words = [PROGRAMS / command[0], *command[1:]]
         result = subprocess.run(
             words,

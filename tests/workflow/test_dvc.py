@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.xdist_group("finished nano")  # one run, shared by the tests of one worker
-
 REPOSITORY = Path(__file__).parents[2]
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = DVC["stages"]

@@ -110,6 +110,8 @@ def test_targets_of_nano_are_the_result_contract():
     assert "results/students/nano_mcd/seed0/weights.safetensors" in targets.students
     joint = [path for path in targets.tasks if "/nano_joint_mcd/" in path]
     assert joint == ["results/metrics/nano_joint_mcd/classification/nano_shapes/procedural+nano+joint/seed0.json"]
+    # Points of shapes that only a teacher is trained on are looked at by nobody.
+    assert not any("points/nano_teacher_shapes" in path for path in targets.shapes)
     assert not any(path.startswith("/") for phase in vars(targets).values() for path in phase)
 
 

@@ -8,8 +8,6 @@ import pytest
 from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.stages import read_stages
 
-pytestmark = pytest.mark.xdist_group("finished nano")  # one run, shared by the tests of one worker
-
 REPORT = "results/report/nano"
 SUMMARY_COLUMNS = [
     "suite",

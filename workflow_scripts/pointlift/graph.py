@@ -257,6 +257,13 @@ class Graph:
         return sorted(found)
 
     @cached_property
+    def points_used(self) -> list[str]:
+        """Datasets whose points a student sees: all but those that only teachers are trained on. Sorted."""
+        distilled = {self.config.runs[run].dataset for run in self.config.chosen.runs}
+        judged = {dataset for _, _, dataset in self.evaluations}
+        return sorted(judged | {dataset for dataset in distilled if dataset is not None})
+
+    @cached_property
     def views_used(self) -> list[tuple[str, str]]:
         """(dataset, rig) pairs that are rendered for the suite, sorted."""
         found = set()
@@ -282,7 +289,7 @@ class Graph:
         return Targets(
             shapes=tuple(
                 [self.manifest(dataset) for dataset in datasets]
-                + [file for dataset in datasets for file in self.shard_files("points", dataset)]
+                + [file for dataset in self.points_used for file in self.shard_files("points", dataset)]
             ),
             views=tuple(file for dataset, rig in views for file in self.shard_files("views", dataset, rig)),
             teachers=tuple(features),
