@@ -16,7 +16,7 @@ from pointlift.folder_lock import run_alone
 _DURATIONS = {
     "nano": "about two minutes on 2 cores",
     "mini": "under 10 minutes on 2 cores",
-    "princeton": "about 2 hours on 2 cores",
+    "princeton": "under an hour on 2 cores",
 }
 
 

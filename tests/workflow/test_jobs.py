@@ -11,6 +11,7 @@ import yaml
 
 from pointlift.configuration import read_config
 from pointlift.contracts.errors import ConfigError
+from pointlift.costs import cost_entries
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
 
@@ -191,3 +192,12 @@ def test_no_file_of_points_has_two_rules():
     assert not re.compile(jobs().graph.named(has_meshes=False)).fullmatch("")
     assert graph.first_shards("clouds")[0] == "results/points/clouds/0000.safetensors"
     assert graph.first_shards("psb")[0] == "results/meshes/psb/0000.safetensors"
+
+
+def test_the_cost_of_every_rule_is_looked_for():
+    entries = cost_entries(jobs(suite="princeton", paths__archives="somewhere").graph)
+    phases = {entry["phase"] for entry in entries}
+    assert {"prepare_meshes", "find_duplicates", "render_views", "train_student", "evaluate_task"} <= phases
+    duplicates = [entry["path"] for entry in entries if entry["phase"] == "find_duplicates"]
+    assert duplicates == ["results/benchmarks/find_duplicates/psb.lpsb.tsv"]
+    assert len({entry["path"] for entry in entries}) == len(entries)

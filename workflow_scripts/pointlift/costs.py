@@ -32,6 +32,9 @@ def _shape_jobs(graph: Graph) -> Iterator[Entry]:
         for phase, stage in (phases if graph.has_meshes(dataset) else {"read_points": "points"}).items():
             for shard, file in zip(graph.shards(dataset), graph.shard_files(stage, dataset), strict=True):
                 yield _entry(graph, phase, [dataset, shard], [file])
+    for file in graph.all_duplicates():
+        words = file.rpartition("/")[2].removesuffix(".csv").split(".duplicates.")
+        yield _entry(graph, "find_duplicates", words, [file])
 
 
 def _view_jobs(graph: Graph) -> Iterator[Entry]:
