@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,10 @@ def realdata() -> Path:
 def repository() -> Path:
     """Root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_order() -> None:
+    """Networks that a test builds without a seed of their own are the same whichever tests ran before."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
