@@ -133,6 +133,17 @@ def test_a_relu_head_meets_targets_of_mean_square_one():
     assert view_loss(method, student_output(), batch) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_unscaled_targets_give_the_published_loss():
+    # PointMCD, spec 1.7: L_view is the plain mean of |H - T|; H = 0 gives mean |T|.
+    batch = batch_of()
+    batch["target"] = batch["target"] * torch.logspace(-2, 2, WIDTH)
+    statistics = target_statistics(batch["target"].numpy())
+    method = build(settings(scale_targets=False), WIDTH, statistics)
+    with torch.no_grad():
+        method.head[1].weight.zero_()
+    assert view_loss(method, student_output(), batch) == pytest.approx(batch["target"].abs().mean().item(), rel=1e-6)
+
+
 def test_cosine_is_reported_in_the_teachers_own_space():
     output, batch = student_output(), batch_of(signed=True)
     mean, sd = np.linspace(-3, 3, WIDTH, dtype=np.float32), np.linspace(0.5, 2, WIDTH, dtype=np.float32)

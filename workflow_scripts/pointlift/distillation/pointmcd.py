@@ -29,9 +29,12 @@ class Settings(MethodSettings):
     """Of the view loss. 0 (the control arm): no head is built and nothing is pooled."""
     head: Literal["auto", "relu", "linear"] = "auto"
     """``relu``: linear, batch norm, ReLU, as published, which reaches non-negative targets only; each dimension of them
-    is divided by its root mean square, for the head starts and stays near 1 as the published teacher's own vectors do.
+    is divided by its root mean square (``scale_targets``), for the head starts and stays near 1, as the published
+    teacher's own vectors do.
     ``linear``: compared with targets standardised per dimension; for teachers with a sign (CLIP), and where teachers
     are compared whose dimensions vary little beside their mean. ``auto`` picks by the sign of the targets."""
+    scale_targets: bool = True
+    """ReLU head: whether targets are divided by their root mean square. False: compared as they are, as published."""
     loss: Literal["l1", "cosine"] = "l1"
     empty_views: Literal["keep", "drop"] = "keep"
     """A view that sees no token pools to 0; ``keep`` it, as published, or ``drop`` it from head and loss."""
@@ -61,7 +64,8 @@ class PointMCD(nn.Module):
         standardised = settings.head == "linear" or (settings.head == "auto" and not targets.nonnegative)
         mean, sd = torch.as_tensor(targets.mean), torch.as_tensor(targets.sd)
         self.register_buffer("mean", mean.clone() if standardised else torch.zeros_like(mean))
-        self.register_buffer("sd", sd.clone() if standardised else torch.hypot(mean, sd))
+        size = torch.hypot(mean, sd) if settings.scale_targets else torch.ones_like(sd)
+        self.register_buffer("sd", sd.clone() if standardised else size)
         self.head = None
         if settings.weight > 0:
             self.head = linear_head(student_width, len(mean)) if standardised else relu_head(student_width, len(mean))
