@@ -49,7 +49,7 @@ format: .venv
 	$(BIN)/ruff format $(PYTHON_FILES)
 	$(BIN)/snakefmt Snakefile rules
 
-# The lock names packages, versions and hashes, never where they come from.
+# The lock names packages, versions and hashes, never where they come from. Needs uv.
 lock:
 	uv pip compile pyproject.toml --extra develop --universal --python-version 3.11 --no-emit-index-url \
 	  --no-annotate --no-header --generate-hashes -o requirements.lock

@@ -3,8 +3,8 @@
     PYTHONPATH=workflow_scripts python benchmarks/procedural_difficulty.py [shapes per class in train] [in test]
 
 D2 (Osada et al. 2002): the histogram of distances between random pairs of 1024 points. Logistic regression, C chosen by
-cross-validation on train. Chance is 1 / classes; measured with 200 + 40 shapes per class, 2026-11-20: 53.4 % on the
-whole surface, 37.8 % on two-view scans with noise.
+cross-validation on train. Chance is 1 / classes; measured with 200 + 40 shapes per class, 2026-11-20: 53.7 % on the
+whole surface, 37.7 % on two-view scans with noise.
 """
 
 from __future__ import annotations

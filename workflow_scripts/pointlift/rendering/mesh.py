@@ -36,7 +36,7 @@ class Settings(RigSettings):
     """A rig that photographs meshes."""
 
     shading: Literal["baked", "lit"] = "baked"
-    """baked: Lambert, equally bright on both sides of a face. lit: pyrender's own shader, 2.6 to 3.4 times slower."""
+    """baked: Lambert, equally bright on both sides of a face. lit: pyrender's own shader, several times slower."""
     albedo: float = Field(default=0.8, gt=0.0, le=1.0)
     """Grey of the surface; the background is white."""
     ambient: float = Field(default=0.25, ge=0.0, le=1.0)

@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 JOINT_CONTROLS = ("control",)
 TRANSFER_CONTROLS = (
     "scratch",
-    "scratch_matched",
     "shuffled",
     "random_teacher",
     "all_visible",
@@ -53,7 +52,7 @@ def is_control(arm: str, protocol: str) -> bool:
 
 
 def controls_of(protocol: str) -> tuple[str, ...]:
-    """Arms that are controls: joint protocols compare with distillation weight 0, transfer ones with these six."""
+    """Arms that are controls: joint protocols compare with distillation weight 0, transfer ones with these five."""
     return JOINT_CONTROLS if protocol.endswith("/joint") else TRANSFER_CONTROLS
 
 

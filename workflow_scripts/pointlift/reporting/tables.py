@@ -13,7 +13,7 @@ from pointlift.contracts.files import write_text
 
 Row = dict[str, str]
 
-SUMMARY_COLUMNS = [
+_ROW_COLUMNS = [
     "suite",
     "run",
     "method",
@@ -25,6 +25,9 @@ SUMMARY_COLUMNS = [
     "dataset",
     "protocol",
     "selection",
+]
+SUMMARY_COLUMNS = [
+    *_ROW_COLUMNS,
     "seed",
     "metric",
     "value",
@@ -33,17 +36,7 @@ SUMMARY_COLUMNS = [
     "settings_hash",
 ]
 LEADERBOARD_COLUMNS = [
-    "suite",
-    "run",
-    "method",
-    "arm",
-    "student",
-    "teacher",
-    "pretrain_dataset",
-    "task",
-    "dataset",
-    "protocol",
-    "selection",
+    *_ROW_COLUMNS,
     "metric",
     "mean",
     "sd",

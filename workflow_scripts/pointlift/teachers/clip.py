@@ -34,7 +34,7 @@ class Settings(TeacherSettings):
     """pretrained: from ``pretrained``, ``weights_file``, ``training`` or the hub. random: the random-teacher arm."""
     random_seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the weights and the arithmetic. bfloat16: 1.9-2.1x on a processor that has it."""
+    """Of the weights and the arithmetic. bfloat16 is faster on a processor that has it."""
     prompts: tuple[str, ...] = Field(default=("a render of a {}",), min_length=1)
     """Captions of a class; {} is its name. Several are averaged."""
     mean: tuple[float, float, float] | None = None
