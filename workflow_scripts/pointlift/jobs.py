@@ -245,7 +245,3 @@ def _leave_out_origin(block: DatasetSettings, values: dict[str, Any]) -> None:
     values["licence"] = licence_name(block.licence)
     if type(block).model_fields["licence"].default is None:  # else (a folder's) it has no other, and goes on with it
         del values["licence"]
-
-
-def _in_path(protocol: str) -> str:
-    return protocol.replace("/", "+")
