@@ -9,6 +9,7 @@ from pointlift import rooms
 from pointlift.contracts.blocks import DatasetSettings, PointDatasetSettings
 from pointlift.contracts.errors import PointliftError, UnusableShapeError
 from pointlift.contracts.settings import mistakes
+from pointlift.contracts.stages import POINT_ATTRIBUTES
 from pointlift.geometry.clouds import check
 
 KINDS = rooms.available("datasets")
@@ -81,8 +82,9 @@ def test_clouds_are_whole_and_labelled(kind, open_dataset):
     for shape_id in dataset.ids:
         cloud = check(dataset.load_points(shape_id))
         assert cloud.points.dtype == np.float64 and len(cloud.points) >= 100
-        assert (cloud.normals is not None) == dataset.has_normals
-        if dataset.has_normals:
+        given = {name for name in POINT_ATTRIBUTES if getattr(cloud, name) is not None}
+        assert given == set(dataset.point_attributes)
+        if "normals" in given:
             np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1.0, atol=1e-4)
         assert (cloud.part_label is not None) == bool(dataset.part_names)
         if dataset.part_names:

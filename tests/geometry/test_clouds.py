@@ -1,9 +1,11 @@
 """Clouds: checked, turned, normalised, and taken by a rule that a seed makes repeatable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pointlift.contracts.dataset import PointCloud
+from pointlift.contracts.dataset import Boxes, PointCloud
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.geometry.clouds import check, normalise, take, turn_up
 from pointlift.geometry.meshes import Mesh
@@ -90,10 +92,62 @@ def with_value(value, row=3):
         (PointCloud(with_value(1e13)), "beyond"),
         (PointCloud(np.ones((9, 3))), "no extent"),
         (PointCloud(cloud().points, cloud().normals[:4]), "normals of the shape"),
-        (PointCloud(cloud().points, with_value(np.inf)), "a normal is not finite"),
-        (PointCloud(cloud().points, None, np.zeros(4, np.int16)), "4 part labels"),
+        (PointCloud(cloud().points, with_value(np.inf)), "normals: a value is not finite"),
+        (PointCloud(cloud().points, None, np.zeros(4, np.int16)), r"part label of the shape \(4,\)"),
     ],
 )
 def test_what_cannot_be_used_says_why(made, reason):
     with pytest.raises(UnusableShapeError, match=reason):
         check(made)
+
+
+def scene():
+    """A cloud with everything a scene may have."""
+    boxes = Boxes(np.array([[5.0, 5, 5]]), np.array([[1.0, 2, 3]]), np.array([0.3]), np.array([4]))
+    count = np.arange(50)
+    return PointCloud(
+        cloud().points,
+        colour=np.stack([count, count, count], axis=1).astype(np.uint8),
+        intensity=count / 50,
+        semantic_label=count % 13,
+        instance_label=count * 70_000,
+        boxes=boxes,
+    )
+
+
+def test_every_attribute_of_a_point_goes_where_the_point_goes():
+    made = check(scene())
+    taken = take(made, "random", 20, rng(1))
+    rows = taken.colour[:, 0].astype(int)
+    np.testing.assert_array_equal(taken.points, made.points[rows])
+    np.testing.assert_array_equal(taken.semantic_label, rows % 13)
+    np.testing.assert_array_equal(taken.instance_label, rows * 70_000)
+    np.testing.assert_allclose(taken.intensity, rows / 50)
+    assert taken.boxes is made.boxes and taken.normals is None
+    assert take(made, "all", 20, rng(1)) is made
+
+
+def test_boxes_shrink_with_their_scene():
+    made, unit = scene(), normalise(scene())
+    factor = np.linalg.norm(made.points[1] - made.points[0]) / np.linalg.norm(unit.points[1] - unit.points[0])
+    np.testing.assert_allclose(unit.boxes.size * factor, made.boxes.size)
+    np.testing.assert_allclose(unit.boxes.heading, made.boxes.heading)
+    ahead = (made.boxes.centre[0] - made.points[0]) / factor
+    np.testing.assert_allclose(unit.boxes.centre[0] - unit.points[0], ahead, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"colour": np.zeros((50, 4), np.uint8)}, r"colour of the shape \(50, 4\)"),
+        ({"colour": np.full((50, 3), 256)}, "colour: a value is not within 0 to 255"),
+        ({"instance_label": np.full(50, 2**40)}, "instance label: a value is not within"),
+        ({"intensity": np.full(50, np.nan)}, "intensity: a value is not finite"),
+        ({"boxes": replace(scene().boxes, size=np.array([[1.0, 0, 1]]))}, "a box has no size"),
+        ({"boxes": replace(scene().boxes, heading=np.zeros(2))}, "boxes have arrays of the shapes"),
+        ({"boxes": replace(scene().boxes, centre=np.full((1, 3), np.inf))}, "a number of a box is not finite"),
+    ],
+)
+def test_attributes_that_cannot_be_say_why(change, reason):
+    with pytest.raises(UnusableShapeError, match=reason):
+        check(replace(scene(), **change))

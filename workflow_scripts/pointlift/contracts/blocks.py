@@ -67,18 +67,42 @@ class DatasetSettings(Settings):
 class PointDatasetSettings(DatasetSettings):
     """What every block of a dataset without meshes says beside that: which points are taken, and in which units."""
 
-    subsample: Literal["first", "random", "farthest"] = "first"
+    subsample: Literal["all", "first", "random", "farthest"] = "first"
     """Which ``num_points`` of a cloud's points: the first of the file, a seeded random choice, or seeded farthest point
-    sampling. A cloud that has fewer is filled up with seeded repeats of its own points."""
+    sampling. A cloud that has fewer is filled up with seeded repeats of its own points. all: every point, however many,
+    for scenes alone."""
     keep_coordinates: bool = False
     """True: points keep the units and origin of the file. Else the bounding-box centre of the whole cloud is the
     origin, and its farthest point has radius 1, as for meshes."""
     has_meshes: ClassVar[bool] = False
+    has_scenes: ClassVar[bool] = False
+    """True: a cloud is a scene of labelled points, not one object."""
+
+    @model_validator(mode="after")
+    def _as_many_points(self) -> PointDatasetSettings:
+        if self.subsample == "all" and not self.has_scenes:
+            raise ValueError("subsample: all is for scenes; objects have num_points each: first, random or farthest")
+        return self
 
     def _points_name(self) -> str:
         """How the points are taken, as it stands in the protocol: first1024, fps1024-raw."""
-        rule = {"first": "first", "random": "random", "farthest": "fps"}[self.subsample]
-        return f"{rule}{self.num_points}{'-raw' if self.keep_coordinates else ''}"
+        rule = {"all": "all", "first": "first", "random": "random", "farthest": "fps"}[self.subsample]
+        return f"{rule}{'' if rule == 'all' else self.num_points}{'-raw' if self.keep_coordinates else ''}"
+
+
+class SceneSettings(PointDatasetSettings):
+    """What every block of a dataset of scenes says beside that. Its clouds stay in metres where the source is."""
+
+    subsample: Literal["all", "first", "random", "farthest"] = "all"
+    keep_coordinates: bool = True
+    shard_size: int = Field(default=16, ge=1, le=4096)
+    """Scenes have up to millions of points: small shards keep a job's memory small."""
+    has_scenes: ClassVar[bool] = True
+
+    def _points_name(self) -> str:
+        """How the points are taken, as it stands in the protocol: all, random4096, all-unit."""
+        name = super()._points_name().removesuffix("-raw")
+        return name if self.keep_coordinates else f"{name}-unit"
 
 
 class Cameras(Settings):

@@ -39,16 +39,37 @@ class MeshArrays(Protocol):
 
 
 @dataclass(frozen=True)
-class PointCloud:
-    """A cloud as it crosses rooms, in its source's order.
+class Boxes:
+    """Oriented boxes around the objects of a scene, upright, in the units of its points.
 
-    points : (n, 3) float64; normals : (n, 3) float64, or None; part_label : (n,) int16, index in the dataset's
-    ``part_names``, or None.
+    centre : (k, 3) float64; size : (k, 3) float64, whole edges along the box's own x, y and z; heading : (k,) float64,
+    radians from the scene's x to the box's x, counterclockwise as seen from above; label : (k,) int16, index in the
+    dataset's ``box_names``.
+    """
+
+    centre: Array
+    size: Array
+    heading: Array
+    label: Array
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """A cloud as it crosses rooms, in its source's order. Each attribute has one row a point, or is None.
+
+    points : (n, 3) float64; normals : (n, 3) float64; colour : (n, 3) uint8; intensity : (n,) float32, what a laser saw
+    come back; part_label, semantic_label : (n,) int16, indices in the dataset's ``part_names`` and ``semantic_names``,
+    -1 where a point has none; instance_label : (n,) int32, -1 where it belongs to no object; boxes : of the scene.
     """
 
     points: Array
     normals: Array | None = None
     part_label: Array | None = None
+    colour: Array | None = None
+    intensity: Array | None = None
+    semantic_label: Array | None = None
+    instance_label: Array | None = None
+    boxes: Boxes | None = None
 
 
 class Source(Protocol):
@@ -79,8 +100,12 @@ class Dataset(Source, Protocol):
 class PointDataset(Source, Protocol):
     """A dataset without meshes: its shapes come as points (``has_meshes`` of its settings is False)."""
 
-    has_normals: bool
-    """Whether its clouds have normals: all of them, or none."""
+    point_attributes: tuple[str, ...]
+    """Which attributes of ``PointCloud`` its clouds have: each stands in all of them, or in none."""
+    semantic_names: tuple[str, ...]
+    """Names of the classes of single points, () for objects."""
+    box_names: tuple[str, ...]
+    """Names of the classes of boxes; () where scenes have none."""
 
     def load_points(self, shape_id: str) -> PointCloud:
         """One cloud, z up, in the units and order of its source. Raises ``UnusableShapeError`` with the reason."""

@@ -16,6 +16,16 @@ from pointlift.contracts.shards import write_shard as _write
 
 _VALID = ArraySpec("bool", ("S",))
 
+#: What a point may have beside its place; where a shard holds one, all its shapes have it.
+POINT_ATTRIBUTES: dict[str, ArraySpec] = {
+    "normals": ArraySpec("float32", ("sum N", 3), optional=True),
+    "part_label": ArraySpec("int16", ("sum N",), optional=True),
+    "colour": ArraySpec("uint8", ("sum N", 3), optional=True),
+    "intensity": ArraySpec("float32", ("sum N",), optional=True),
+    "semantic_label": ArraySpec("int16", ("sum N",), optional=True),  # -1: a point that no score counts
+    "instance_label": ArraySpec("int32", ("sum N",), optional=True),  # -1: of no object
+}
+
 #: Arrays by kind of shard. ``valid`` is False for a shape that a stage up to this one could not use: its rows are then
 #: empty (packed arrays) or zero, and every consumer skips it.
 STAGES: dict[str, Mapping[str, ArraySpec]] = {
@@ -33,9 +43,12 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     "points": {
         "points": ArraySpec("float32", ("sum N", 3)),
         "point_offsets": ArraySpec("int64", ("S+1",)),
-        "normals": ArraySpec("float32", ("sum N", 3), optional=True),  # where the source has some
+        **POINT_ATTRIBUTES,
         "face_index": ArraySpec("int32", ("sum N",), optional=True),  # where there is a mesh
-        "part_label": ArraySpec("int16", ("sum N",), optional=True),
+        # Boxes of scenes: centre, whole edges, heading about z; and which of the dataset's box_names each is.
+        "boxes": ArraySpec("float32", ("sum boxes", 7), optional=True),
+        "box_offsets": ArraySpec("int64", ("S+1",), optional=True),
+        "box_label": ArraySpec("int16", ("sum boxes",), optional=True),
         "valid": _VALID,
     },
     "views": {
@@ -65,8 +78,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     },
 }
 
-_OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offsets": "points"}
-_PER_SHAPE = {"S", "sum vertices", "sum faces", "sum N"}
+_OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offsets": "points", "box_offsets": "boxes"}
+_PER_SHAPE = {"S", "sum vertices", "sum faces", "sum N", "sum boxes"}
 
 
 def write_stage(path: Path, kind: str, ids: Sequence[str], arrays: Mapping[str, Array], **attributes: Any) -> None:

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 
 from pointlift.contracts.blocks import PointDatasetSettings
-from pointlift.contracts.dataset import Dataset, PointCloud, PointDataset, Source
+from pointlift.contracts.dataset import Boxes, Dataset, PointCloud, PointDataset, Source
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import COLUMNS, UNLABELLED
 from pointlift.contracts.shards import Array, Shard
-from pointlift.contracts.stages import pack
+from pointlift.contracts.stages import STAGES, pack
 from pointlift.geometry import clouds
 from pointlift.geometry.meshes import Mesh, normalise
 
 logger = logging.getLogger(__name__)
+_STORED = STAGES["points"]
 
 
 def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -52,35 +53,62 @@ def load_points_shard(
 
     The arrays of kind ``points`` and their attributes, as ``load_shard`` gives them for meshes.
     """
-    found: list[PointCloud] = []
+    names = ("points", *dataset.point_attributes)
+    rows: list[dict[str, Array]] = []
+    boxes: list[Boxes | None] = []
     quarantine: dict[str, str] = {}
-    nothing = PointCloud(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, np.int16))
     for shape_id in ids:
         try:
             cloud = _complete(dataset, clouds.check(dataset.load_points(shape_id)))
             rng = np.random.default_rng(stable_seed(shape_id, settings.seed, "points"))
             whole = cloud if settings.keep_coordinates else clouds.normalise(cloud)
-            found.append(clouds.take(whole, settings.subsample, settings.num_points, rng))
+            taken = clouds.take(whole, settings.subsample, settings.num_points, rng)
+            rows.append({name: getattr(taken, name).astype(_STORED[name].dtype) for name in names})
+            boxes.append(taken.boxes)
         except UnusableShapeError as error:
             logger.warning("%s cannot be used: %s", shape_id, error)
             quarantine[shape_id] = str(error)
-            found.append(nothing)
-    points, offsets = pack([cloud.points.astype(np.float32) for cloud in found])
-    arrays = {"points": points, "point_offsets": offsets}
-    if dataset.has_normals:
-        arrays["normals"] = np.concatenate([cloud.normals for cloud in found]).astype(np.float32)
-    if dataset.part_names:
-        arrays["part_label"] = np.concatenate([cloud.part_label for cloud in found]).astype(np.int16)
+            rows.append({name: np.zeros((0, *_STORED[name].axes[1:]), _STORED[name].dtype) for name in names})
+            boxes.append(None)
+    arrays = {"point_offsets": pack([row["points"] for row in rows])[1]}
+    for name in names:  # one at a time: scenes are large, and each is held twice only here
+        arrays[name] = np.concatenate([row.pop(name) for row in rows])
+    if dataset.box_names:
+        arrays |= _pack_boxes(boxes)
     arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
-    return arrays, _attributes(dataset, ids, quarantine)
+    of_points = {"semantic_names": list(dataset.semantic_names), "box_names": list(dataset.box_names)}
+    return arrays, _attributes(dataset, ids, quarantine) | of_points
 
 
 def _complete(dataset: PointDataset, cloud: PointCloud) -> PointCloud:
-    if dataset.has_normals and cloud.normals is None:
-        raise UnusableShapeError("it has no normals, unlike the others of its dataset")
-    if dataset.part_names and cloud.part_label is None:
-        raise UnusableShapeError("it has no part labels, unlike the others of its dataset")
+    """The cloud, as long as it has what its dataset says that all have. Raises ``UnusableShapeError``."""
+    lacking = [name for name in dataset.point_attributes if getattr(cloud, name) is None]
+    if dataset.box_names and cloud.boxes is None:
+        lacking.append("boxes")
+    if lacking:
+        raise UnusableShapeError(f"it has no {', '.join(lacking).replace('_', ' ')}, unlike the others of its dataset")
+    for name, classes in (("part_label", dataset.part_names), ("semantic_label", dataset.semantic_names)):
+        if name in dataset.point_attributes:
+            _require_labels(name, getattr(cloud, name), len(classes))
+    if cloud.boxes is not None:
+        _require_labels("box_label", cloud.boxes.label, len(dataset.box_names))
     return cloud
+
+
+def _require_labels(name: str, label: Array, num_classes: int) -> None:
+    if len(label) and not -1 <= label.min() <= label.max() < num_classes:
+        raise UnusableShapeError(f"{name.replace('_', ' ')}: a value is not within -1 to {num_classes - 1}")
+
+
+def _pack_boxes(boxes: Sequence[Boxes | None]) -> dict[str, Array]:
+    """Boxes of every scene, one after another; a scene that cannot be used has none."""
+    rows = [
+        np.zeros((0, 7)) if each is None else np.column_stack([each.centre, each.size, each.heading]) for each in boxes
+    ]
+    labels = [np.zeros(0) if each is None else each.label for each in boxes]
+    packed, offsets = pack(rows)
+    label = np.concatenate(labels).astype(np.int16)
+    return {"boxes": packed.astype(np.float32), "box_offsets": offsets, "box_label": label}
 
 
 def _attributes(dataset: Source, ids: Sequence[str], quarantine: dict[str, str]) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class ModelNetH5:
     up_axis: Literal["y"] = "y"
     class_names = modelnet40.CLASS_NAMES
     part_names: tuple[str, ...] = ()
+    semantic_names: tuple[str, ...] = ()
+    box_names: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root
@@ -76,7 +78,7 @@ class ModelNetH5:
         if names.is_file() and tuple(read_lines(names)) != self.class_names:
             raise ArtifactError(f"{names}: not the 40 official names in their order; labels would mean other classes")
         self._rows = Hdf5Clouds(_files(root), len(self.class_names))
-        self.has_normals = self._rows.has_normals
+        self.point_attributes = ("normals",) if self._rows.has_normals else ()
 
     def entry(self, shape_id: str) -> Entry:
         """Class by the label, split by the file and the stable hash of the id; checksum of the row's points."""

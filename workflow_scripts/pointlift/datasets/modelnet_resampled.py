@@ -74,7 +74,9 @@ class ModelNetResampled:
     up_axis: Literal["y"] = "y"
     class_names = modelnet40.CLASS_NAMES
     part_names: tuple[str, ...] = ()
-    has_normals = True
+    semantic_names: tuple[str, ...] = ()
+    box_names: tuple[str, ...] = ()
+    point_attributes = ("normals",)
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings = settings

@@ -90,6 +90,8 @@ class ScanObjectNN:
     up_axis: Literal["y"] = "y"
     class_names = CLASS_NAMES
     part_names: tuple[str, ...] = ()
+    semantic_names: tuple[str, ...] = ()
+    box_names: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root
@@ -101,7 +103,7 @@ class ScanObjectNN:
             if wanted[split] is not None and file_sha256(path) != wanted[split]:
                 raise ArtifactError(f"{path}: not the file whose {split}_sha256 the dataset's block names")
         self._rows = Hdf5Clouds(files, len(self.class_names))
-        self.has_normals = self._rows.has_normals
+        self.point_attributes = ("normals",) if self._rows.has_normals else ()
 
     def entry(self, shape_id: str) -> Entry:
         """Class by the label, split by the file and the stable hash of the id; checksum of the row's points."""

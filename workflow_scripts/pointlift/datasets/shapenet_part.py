@@ -82,7 +82,9 @@ class ShapeNetPart:
     up_axis: Literal["y"] = "y"
     class_names = tuple(CATEGORIES)
     part_names = PART_NAMES
-    has_normals = True
+    semantic_names: tuple[str, ...] = ()
+    box_names: tuple[str, ...] = ()
+    point_attributes = ("normals", "part_label")
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root

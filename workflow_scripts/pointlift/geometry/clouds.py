@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
-from pointlift.contracts.dataset import PointCloud
+from pointlift.contracts.dataset import Boxes, PointCloud
 from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.shards import Array
+from pointlift.contracts.stages import POINT_ATTRIBUTES
 from pointlift.geometry.meshes import LARGEST_COORDINATE, TO_Z_UP
 from pointlift.geometry.sampling import farthest_point_order
 
@@ -15,8 +18,8 @@ from pointlift.geometry.sampling import farthest_point_order
 def check(cloud: PointCloud) -> PointCloud:
     """The cloud, typed; nothing is left out, for the order of the points is part of a protocol.
 
-    Raises ``UnusableShapeError`` when a number is not finite, a coordinate is beyond ``LARGEST_COORDINATE``, normals or
-    labels are not one a point, or nothing with extent is there.
+    Raises ``UnusableShapeError`` when a number is not finite, a coordinate is beyond ``LARGEST_COORDINATE``, an
+    attribute is not one row a point, a box has no size, or nothing with extent is there.
     """
     points = np.asarray(cloud.points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
@@ -28,40 +31,76 @@ def check(cloud: PointCloud) -> PointCloud:
         raise UnusableShapeError(f"a coordinate is beyond {LARGEST_COORDINATE:g}")
     if float(np.linalg.norm(np.ptp(points, axis=0))) <= largest * 1e-9:
         raise UnusableShapeError("the cloud has no extent")
-    normals = None if cloud.normals is None else np.asarray(cloud.normals, dtype=np.float64)
-    if normals is not None and normals.shape != points.shape:
-        raise UnusableShapeError(f"{len(points)} points have normals of the shape {normals.shape}")
-    if normals is not None and not np.isfinite(normals).all():
-        raise UnusableShapeError("a normal is not finite")
-    part_label = None if cloud.part_label is None else np.asarray(cloud.part_label, dtype=np.int16)
-    if part_label is not None and part_label.shape != (len(points),):
-        raise UnusableShapeError(f"{len(points)} points have {part_label.size} part labels")
-    return PointCloud(points, normals, part_label)
+    checked = {name: _checked(name, value, len(points)) for name, value in attributes(cloud).items()}
+    return PointCloud(points, **checked, boxes=None if cloud.boxes is None else _checked_boxes(cloud.boxes))
+
+
+def attributes(cloud: PointCloud) -> dict[str, Array]:
+    """The attributes that the cloud has, by name; those it lacks are left out."""
+    found = {name: getattr(cloud, name) for name in POINT_ATTRIBUTES}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _checked(name: str, value: Array, count: int) -> Array:
+    """One attribute with its type (normals stay float64). Raises ``UnusableShapeError``."""
+    spec, told = POINT_ATTRIBUTES[name], name.replace("_", " ")
+    if value.shape != (count, *spec.axes[1:]):
+        raise UnusableShapeError(f"{count} points have {told} of the shape {value.shape}")
+    wanted = np.dtype(np.float64 if name == "normals" else spec.dtype)
+    if wanted.kind == "f":
+        if not np.isfinite(value).all():
+            raise UnusableShapeError(f"{told}: a value is not finite")
+        return value.astype(wanted, copy=False)
+    limits = np.iinfo(wanted)
+    if not ((value >= limits.min) & (value <= limits.max)).all():
+        raise UnusableShapeError(f"{told}: a value is not within {limits.min} to {limits.max}")
+    return value.astype(wanted, copy=False)
+
+
+def _checked_boxes(boxes: Boxes) -> Boxes:
+    count = len(boxes.centre)
+    shapes = [boxes.centre.shape, boxes.size.shape, boxes.heading.shape, boxes.label.shape]
+    if shapes != [(count, 3), (count, 3), (count,), (count,)]:
+        raise UnusableShapeError(f"boxes have arrays of the shapes {shapes}")
+    numbers = np.column_stack([boxes.centre, boxes.size, boxes.heading]).astype(np.float64)
+    if not np.isfinite(numbers).all() or not (np.abs(numbers) <= LARGEST_COORDINATE).all():
+        raise UnusableShapeError(f"a number of a box is not finite, or beyond {LARGEST_COORDINATE:g}")
+    if not (numbers[:, 3:6] > 0).all():
+        raise UnusableShapeError("a box has no size")
+    return Boxes(numbers[:, :3], numbers[:, 3:6], numbers[:, 6], boxes.label.astype(np.int16))
 
 
 def turn_up(cloud: PointCloud, up_axis: Literal["x", "y", "z"] | None) -> PointCloud:
-    """The cloud with its up axis along z; None (no common pose) leaves it as it is."""
+    """The cloud with its up axis along z; None (no common pose) leaves it as it is. Boxes stay: scenes are z up."""
     if up_axis not in TO_Z_UP:
         return cloud
     rotation = TO_Z_UP[up_axis]
     normals = None if cloud.normals is None else cloud.normals @ rotation.T
-    return PointCloud(cloud.points @ rotation.T, normals, cloud.part_label)
+    return replace(cloud, points=cloud.points @ rotation.T, normals=normals)
 
 
 def normalise(cloud: PointCloud) -> PointCloud:
     """The cloud with its bounding-box centre at the origin and its farthest point at radius 1; ``check`` it first."""
-    centred = cloud.points - (cloud.points.min(axis=0) + cloud.points.max(axis=0)) / 2
-    return PointCloud(centred / np.linalg.norm(centred, axis=1).max(), cloud.normals, cloud.part_label)
+    centre = (cloud.points.min(axis=0) + cloud.points.max(axis=0)) / 2
+    radius = np.linalg.norm(cloud.points - centre, axis=1).max()
+    moved = replace(cloud, points=(cloud.points - centre) / radius)
+    if cloud.boxes is None:
+        return moved
+    boxes = replace(cloud.boxes, centre=(cloud.boxes.centre - centre) / radius, size=cloud.boxes.size / radius)
+    return replace(moved, boxes=boxes)
 
 
 def take(
-    cloud: PointCloud, rule: Literal["first", "random", "farthest"], count: int, rng: np.random.Generator
+    cloud: PointCloud, rule: Literal["all", "first", "random", "farthest"], count: int, rng: np.random.Generator
 ) -> PointCloud:
-    """``count`` points of the cloud by ``rule``, with their normals and labels.
+    """``count`` points of the cloud by ``rule``, with their attributes.
 
-    first : the first of the file; random : without repeats, in random order; farthest : farthest point sampling from a
-    random start. A cloud with fewer points gives all of them by the rule, then random repeats of its own.
+    all : every point, whatever ``count``; first : the first of the file; random : without repeats, in random order;
+    farthest : farthest point sampling from a random start. A cloud with fewer points gives all of them by the rule,
+    then random repeats of its own.
     """
+    if rule == "all":
+        return cloud
     held = len(cloud.points)
     kept = min(count, held)
     if rule == "first":
@@ -72,6 +111,5 @@ def take(
         order = farthest_point_order(cloud.points, kept, start=int(rng.integers(held)))
     if count > held:
         order = np.concatenate([order, rng.integers(held, size=count - held)])
-    normals = None if cloud.normals is None else cloud.normals[order]
-    part_label = None if cloud.part_label is None else cloud.part_label[order]
-    return PointCloud(cloud.points[order], normals, part_label)
+    taken: dict[str, Any] = {name: value[order] for name, value in attributes(cloud).items()}
+    return replace(cloud, points=cloud.points[order], **taken)
