@@ -1,0 +1,144 @@
+"""Choosing points against float64 references: the house's own farthest points, scipy's trees, and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+from pointlift.geometry.sampling import farthest_point_order
+from pointlift.operators.neighbours import (
+    ball_query,
+    farthest_point_sample,
+    gather_rows,
+    interpolate_rows,
+    nearest_neighbours,
+    squared_distances,
+)
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+]
+
+
+def clouds(batch=3, count=200, width=3, seed=0, dtype=torch.float64):
+    return torch.randn(batch, count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
+        dtype
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_farthest_points_are_those_of_the_reference(device, dtype):
+    points = clouds(dtype=dtype)
+    found = farthest_point_sample(points.to(device), 70, start=5).cpu().numpy()
+    wanted = [farthest_point_order(cloud, 70, start=5) for cloud in points.double().numpy()]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_farthest_points_of_a_grid_take_the_lowest_of_equals():
+    square = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [0.5, 0.5, 0]])[None]
+    assert farthest_point_sample(square, 5).tolist() == [[0, 3, 1, 2, 4]]
+    twice = torch.cat([square, square], dim=1)
+    assert farthest_point_sample(twice, 5).tolist() == [[0, 3, 1, 2, 4]]
+
+
+@pytest.mark.parametrize("count", [0, 201])
+def test_more_points_than_there_are_is_an_error(count):
+    with pytest.raises(ValueError, match="of 200 points"):
+        farthest_point_sample(clouds(), count)
+    with pytest.raises(ValueError, match="of 200 points"):
+        nearest_neighbours(clouds(), clouds(), count)
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 9, 64])
+def test_squared_distances_are_scipys(width):
+    query, points = clouds(count=40, width=width, seed=1), clouds(width=width)
+    found = squared_distances(query, points)
+    wanted = ((query.numpy()[:, :, None] - points.numpy()[:, None]) ** 2).sum(-1)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-11, atol=1e-11)
+    half = squared_distances(query.bfloat16(), points.bfloat16())
+    assert half.dtype == torch.float32 and (half >= 0).all()
+
+
+def test_equal_places_far_from_the_origin_have_no_distance():
+    points = clouds(dtype=torch.float32) + 1000.0
+    assert (squared_distances(points, points).diagonal(dim1=1, dim2=2) == 0).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("width", [3, 32])
+def test_nearest_neighbours_are_those_of_a_tree(device, width):
+    points = clouds(width=width)
+    found = nearest_neighbours(points.to(device), points.to(device), 20).cpu().numpy()
+    for cloud, index in zip(points.numpy(), found, strict=True):
+        np.testing.assert_array_equal(index, cKDTree(cloud).query(cloud, k=20)[1])
+    assert (found[:, :, 0] == np.arange(200)).all(), "a point is its own nearest"
+
+
+def test_equal_distances_are_taken_by_index_also_at_the_border():
+    line = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, -1, 0]])[None]
+    assert nearest_neighbours(line[:, 2:3], line, 3).tolist() == [[[2, 0, 1]]]
+    assert nearest_neighbours(line[:, 2:3], line, 5).tolist() == [[[2, 0, 1, 3, 4]]]
+    same = torch.zeros(1, 50, 3)
+    assert nearest_neighbours(same, same, 4)[0].unique(dim=0).tolist() == [[0, 1, 2, 3]]
+
+
+def test_neighbours_move_with_their_points_and_not_with_a_shift():
+    points, order = clouds(), torch.randperm(200, generator=torch.Generator().manual_seed(3))
+    found = nearest_neighbours(points, points, 8)
+    permuted = nearest_neighbours(points[:, order], points[:, order], 8)
+    assert torch.equal(order[permuted], found[:, order])
+    assert torch.equal(nearest_neighbours(points + 0.5, points + 0.5, 8), found)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_balls_hold_the_nearest_points_within_their_radius(device):
+    points, radius = clouds(), 0.6
+    query = points[:, :30]
+    found = ball_query(query.to(device), points.to(device), radius, 12).cpu().numpy()
+    sizes = set()
+    for cloud, places, index in zip(points.numpy(), query.numpy(), found, strict=True):
+        tree = cKDTree(cloud)
+        for place, row in zip(places, index, strict=True):
+            near = [number for number in tree.query(place, k=12)[1] if np.linalg.norm(cloud[number] - place) <= radius]
+            assert row.tolist() == near + [near[0]] * (12 - len(near))
+            sizes.add(len(near))
+    assert min(sizes) < 12 and max(sizes) == 12, "both kinds of ball were seen"
+
+
+def test_a_ball_without_points_repeats_the_nearest_and_a_small_cloud_is_filled_up():
+    points = torch.tensor([[[0.0, 0, 0], [5, 0, 0]]])
+    assert ball_query(torch.tensor([[[4.0, 0, 0]]]), points, 0.5, 4).tolist() == [[[1, 1, 1, 1]]]
+    assert ball_query(points[:, :1], points, 9.0, 4).tolist() == [[[0, 1, 0, 0]]]
+
+
+def test_rows_are_gathered_with_their_gradient():
+    values = clouds(width=5).requires_grad_()
+    index = torch.randint(200, (3, 7, 4), generator=torch.Generator().manual_seed(0))
+    taken = gather_rows(values, index)
+    wanted = torch.stack([cloud[rows] for cloud, rows in zip(values, index, strict=True)])
+    assert torch.equal(taken, wanted)
+    counts = torch.stack([torch.bincount(rows.flatten(), minlength=200) for rows in index])
+    taken.sum().backward()
+    assert torch.equal(values.grad, counts[..., None].expand(-1, -1, 5).double())
+
+
+def test_interpolation_is_the_inverse_distance_mean_of_three():
+    places, query, values = clouds(count=30), clouds(count=50, seed=4), clouds(count=30, width=6, seed=5)
+    found = interpolate_rows(values, places, query)
+    for row in range(3):
+        distance, index = cKDTree(places[row].numpy()).query(query[row].numpy(), k=3)
+        weight = distance**-2.0 / (distance**-2.0).sum(axis=1, keepdims=True)
+        wanted = (values[row].numpy()[index] * weight[..., None]).sum(axis=1)
+        np.testing.assert_allclose(found[row].numpy(), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_interpolation_at_a_place_is_its_value(dtype):
+    places, values = clouds(count=30, dtype=dtype), clouds(count=30, width=6, seed=5, dtype=dtype).requires_grad_()
+    found = interpolate_rows(values, places, places)
+    torch.testing.assert_close(found, values, rtol=1e-6, atol=1e-6)
+    found.sum().backward()
+    assert torch.isfinite(values.grad).all()
+    assert interpolate_rows(values[:, :1], places[:, :1], places).shape == (3, 30, 6)

@@ -1,0 +1,106 @@
+"""Farthest points, nearest points and balls of points, for whole batches, in torch alone.
+
+Equal to the float64 references in ``geometry`` and scipy; no extension is compiled. Which points are chosen carries no
+gradient. Ties go to the lowest index, so that one input gives one answer whatever the device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EXACT_WIDTH = 8  # up to this width distances are summed coordinate by coordinate, as the matrix product cancels digits
+
+
+@torch.no_grad()
+def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0) -> Tensor:
+    """Indices (B, count) int64 of farthest point sampling: each next point is farthest from all chosen before it.
+
+    Begins at point ``start`` of every cloud (Eldar et al. 1997; PointNet++, Qi et al., NeurIPS 2017, section 3.2).
+    Raises ``ValueError`` when a cloud has fewer points.
+    """
+    batch, num_points, _ = points_BN3.shape
+    if not 0 < count <= num_points:
+        raise ValueError(f"{count} of {num_points} points were asked for")
+    planes_3BN = points_BN3.detach().permute(2, 0, 1).contiguous()
+    chosen = torch.full((batch, count), start, dtype=torch.int64, device=points_BN3.device)
+    nearest_BN = torch.full_like(planes_3BN[0], torch.inf)
+    for step in range(1, count):
+        last_3B1 = planes_3BN.gather(2, chosen[None, :, step - 1 : step].expand(3, -1, -1))
+        torch.minimum(nearest_BN, (planes_3BN - last_3B1).square_().sum(dim=0), out=nearest_BN)
+        chosen[:, step] = nearest_BN.argmax(dim=1)
+    return chosen
+
+
+@torch.no_grad()
+def squared_distances(query_BMC: Tensor, points_BNC: Tensor) -> Tensor:
+    """Squared Euclidean distances (B, M, N), float32 or better, never below 0.
+
+    Equal rows of up to 8 columns have exactly 0. Wider rows go through one matrix product: their rounding errors grow
+    with the distance from the origin.
+    """
+    query, points = (rows if rows.dtype == torch.float64 else rows.float() for rows in (query_BMC, points_BNC))
+    if query.shape[2] <= _EXACT_WIDTH:
+        columns = zip(query.unbind(2), points.unbind(2), strict=True)
+        first, second = next(columns)
+        total = (first[:, :, None] - second[:, None, :]).square_()
+        for first, second in columns:
+            total += (first[:, :, None] - second[:, None, :]).square_()
+        return total
+    lengths = query.square().sum(2)[:, :, None] + points.square().sum(2)[:, None, :]
+    return torch.baddbmm(lengths, query, points.mT, alpha=-2.0).clamp_min_(0.0)
+
+
+@torch.no_grad()
+def nearest_neighbours(query_BMC: Tensor, points_BNC: Tensor, count: int) -> Tensor:
+    """Indices (B, M, count) int64 of each query's nearest points, nearest first; a query among the points is its own.
+
+    Raises ``ValueError`` when there are fewer points.
+    """
+    if not 0 < count <= points_BNC.shape[1]:
+        raise ValueError(f"{count} neighbours of {points_BNC.shape[1]} points were asked for")
+    return _nearest(squared_distances(query_BMC, points_BNC), count)[1]
+
+
+@torch.no_grad()
+def ball_query(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: int) -> Tensor:
+    """Indices (B, M, count) int64 of up to ``count`` points within ``radius`` of each query, nearest first.
+
+    Places that are left over repeat the nearest point, which stands even where it is farther than ``radius``.
+    PointNet++ (section 3.2) takes any points of the ball; the nearest ones do not depend on the order of the cloud.
+    """
+    squared, index = _nearest(squared_distances(query_BM3, points_BN3), min(count, points_BN3.shape[1]))
+    index = torch.where(squared <= radius * radius, index, index[..., :1])
+    missing = count - index.shape[2]
+    return torch.cat([index, index[..., :1].expand(-1, -1, missing)], dim=2) if missing else index
+
+
+def _nearest(squared_BMN: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` smallest of each row, ascending, equal ones by their index: (values, indices)."""
+    beyond = min(count + 1, squared_BMN.shape[2])  # one more shows whether the last one taken has an equal left out
+    values, index = squared_BMN.topk(beyond, dim=2, largest=False, sorted=True)
+    tied = (values.diff(dim=2) == 0).any(dim=2)
+    if tied.any():  # topk says nothing about the order of equals: those few rows are sorted whole
+        values[tied], index[tied] = (part[:, :beyond] for part in squared_BMN[tied].sort(dim=1, stable=True))
+    return values[..., :count], index[..., :count]
+
+
+def gather_rows(values_BNC: Tensor, index_BX: Tensor) -> Tensor:
+    """Rows of each cloud by index (B, ...): (B, ..., C). The gradient adds up where a row was taken twice."""
+    batch, num_rows, width = values_BNC.shape
+    first = torch.arange(batch, device=index_BX.device).view(-1, *[1] * (index_BX.ndim - 1)) * num_rows
+    flat = values_BNC.reshape(batch * num_rows, width).index_select(0, (index_BX + first).flatten())
+    return flat.view(*index_BX.shape, width)
+
+
+def interpolate_rows(values_BMC: Tensor, places_BM3: Tensor, query_BN3: Tensor, count: int = 3) -> Tensor:
+    """Values at other places, (B, N, C): the mean of the ``count`` nearest, weighted by inverse squared distance.
+
+    PointNet++, equation 2, with p = 2 and k = 3; a query at a place takes its value alone. Fewer places: all of them.
+    """
+    index = nearest_neighbours(query_BN3, places_BM3, min(count, places_BM3.shape[1]))
+    with torch.no_grad():
+        ahead = gather_rows(places_BM3, index) - query_BN3[:, :, None]
+        weight = 1.0 / ahead.square().sum(dim=3).clamp_min(torch.finfo(places_BM3.dtype).tiny ** 0.5)
+        weight = weight / weight.sum(dim=2, keepdim=True)
+    return (gather_rows(values_BMC, index) * weight[..., None].to(values_BMC.dtype)).sum(dim=2)
