@@ -64,9 +64,9 @@ def write_modelnet_resampled(root, train=("airplane_0001", "airplane_0002", "tv_
     return folder
 
 
-def write_shapenet_part(root):
+def write_shapenet_part(root, layout="v0_normal"):
     """Files of 100 to 105 points in chairs and tables, with lists in the published form."""
-    folder = root / "shapenetcore_partanno_segmentation_benchmark_v0_normal"
+    folder = root / f"shapenetcore_partanno_segmentation_benchmark_{layout}"
     (folder / "train_test_split").mkdir(parents=True)
     lines = [f"{name}\t{synset}\n" for name, (synset, _) in CATEGORIES.items()]
     (folder / "synsetoffset2category.txt").write_text("".join(lines))
@@ -74,10 +74,18 @@ def write_shapenet_part(root):
     for split, tokens in SHAPENET_TOKENS.items():
         listed = []
         for token, (synset, first) in zip(tokens, [("03001627", 12), ("04379243", 47)] * 2, strict=False):
-            label = first + np.arange(count)[:, None] % 3
+            part = np.arange(count)[:, None] % 3
             (folder / synset).mkdir(exist_ok=True)
-            table = np.concatenate([*cloud([8, count], count), label], axis=1)
-            np.savetxt(folder / synset / f"{token}.txt", table, fmt="%.6f")
+            if layout == "v0":
+                for name, end, table in (
+                    ("points", "pts", cloud([8, count], count)[0]),
+                    ("points_label", "seg", part + 1),
+                ):
+                    (folder / synset / name).mkdir(exist_ok=True)
+                    np.savetxt(folder / synset / name / f"{token}.{end}", table, fmt="%.6f" if end == "pts" else "%d")
+            else:
+                table = np.concatenate([*cloud([8, count], count), first + part], axis=1)
+                np.savetxt(folder / synset / f"{token}.txt", table, fmt="%.6f")
             listed.append(f"shape_data/{synset}/{token}")
             count += 1
         (folder / "train_test_split" / f"shuffled_{split}_file_list.json").write_text(json.dumps(listed))

@@ -1,8 +1,13 @@
-"""ShapeNetPart: 16,881 clouds of 16 categories, each point in one of 50 parts (the v0_normal layout).
+"""ShapeNetPart: 16,881 clouds of 16 categories, each point in one of 50 parts, in either of its two layouts.
 
-Yi et al.: A Scalable Active Framework for Region Annotation, SIGGRAPH Asia 2016. Layout ``<synset>/<token>.txt`` with
-``synsetoffset2category.txt`` and ``train_test_split/shuffled_{train,val,test}_file_list.json``; a line is a point, its
-normal and its part. y is up.
+Yi et al.: A Scalable Active Framework for Region Annotation, SIGGRAPH Asia 2016. Both layouts hold
+``synsetoffset2category.txt`` and ``train_test_split/shuffled_{train,val,test}_file_list.json``. y is up.
+
+v0_normal : ``<synset>/<token>.txt``; a line is a point, its normal and its part, which counts through all categories.
+v0 : ``<synset>/points/<token>.pts``, a line is a point, and ``<synset>/points_label/<token>.seg``, a line is its part,
+which counts from 1 within the category. No normals. The parts of all categories in the order of their synsets are the
+labels 0 to 49 of v0_normal: so says the table of (synset, part) pairs published for PointNet, which
+was looked up; neither layout was checked against its files. That y is up in v0 too is recalled.
 """
 
 from __future__ import annotations
@@ -21,11 +26,21 @@ from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Entry, PointCloud
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.datasets.hdf5_clouds import require_counts
-from pointlift.datasets.source_folder import SplitName, checksum, read_lines, require_below
+from pointlift.datasets.source_folder import SplitName, checksum, read_lines, require_below, require_folder
 from pointlift.datasets.text_cloud import read_table
 from pointlift.geometry.clouds import turn_up
 
-FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
+Layout = Literal["v0_normal", "v0"]
+#: Top folder of each layout's archive, and what a shape's files are called below it.
+FOLDERS: dict[Layout, str] = {
+    "v0_normal": "shapenetcore_partanno_segmentation_benchmark_v0_normal",
+    "v0": "shapenetcore_partanno_segmentation_benchmark_v0",
+}
+_FORMS: dict[Layout, str] = {
+    "v0_normal": "<synset>/<token>.txt",
+    "v0": "<synset>/points/<token>.pts and <synset>/points_label/<token>.seg",
+}
+_CATEGORY_FILE = "synsetoffset2category.txt"
 #: Synset and number of parts by category, in the official order, which is the alphabet's. Part labels run on.
 CATEGORIES = {
     "Airplane": ("02691156", 4), "Bag": ("02773838", 2), "Cap": ("02954340", 2), "Car": ("02958343", 4),
@@ -44,6 +59,8 @@ _LISTED = re.compile(r"(?:[\w.-]+/)?(\d{8})/([A-Za-z0-9][\w.-]*)", re.ASCII)
 class Settings(PointDatasetSettings):
     """ShapeNetPart with its official train, val and test lists."""
 
+    layout: Literal["v0_normal", "v0"] = "v0_normal"
+    """Which of the two archives the files are of; the protocol says so. v0 has no normals."""
     num_points: int = Field(default=2048, ge=16, le=65536)
     subsample: Literal["first", "random", "farthest"] = "random"
     trainval: bool = False
@@ -56,68 +73,104 @@ class Settings(PointDatasetSettings):
     def required_protocol(self) -> str:
         """Layout, points and split: shapenetpart/v0-normal-random2048."""
         words = ["-trainval"] * self.trainval + ["-partial"] * self.partial
-        return f"shapenetpart/v0-normal-{self._points_name()}{''.join(words)}"
+        return f"shapenetpart/{self.layout.replace('_', '-')}-{self._points_name()}{''.join(words)}"
 
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
-        """One text file a shape."""
-        places = ("", "shapenetcore_partanno_segmentation_benchmark_v0_normal/")
-        return [f"{place}{shape_id}.txt" for place in places for shape_id in shape_ids]
+        """One text file a shape, or its points and its parts."""
+        places = ("", f"shapenetcore_partanno_segmentation_benchmark_{self.layout}/")
+        names = [f"{shape_id}.txt" for shape_id in shape_ids]
+        if self.layout == "v0":
+            split = [shape_id.partition("/") for shape_id in shape_ids]
+            names = [f"{synset}/points/{token}.pts" for synset, _, token in split]
+            names += [f"{synset}/points_label/{token}.seg" for synset, _, token in split]
+        return [f"{place}{name}" for place in places for name in names]
 
 
 def list_ids(settings: Settings, folder: Path | None) -> tuple[str, ...]:
     """Ids ``<synset>/<token>`` of the three lists, sorted."""
-    return tuple(sorted(_splits(settings, _root(folder))))
+    return tuple(sorted(_splits(settings, _root(settings, folder))))
 
 
 def build(settings: Settings, folder: Path | None) -> ShapeNetPart:
     """Open the unpacked archive; ``folder`` holds its one folder or is it."""
-    return ShapeNetPart(settings, _root(folder))
+    return ShapeNetPart(settings, _root(settings, folder))
 
 
 class ShapeNetPart:
     """The text files, on disk."""
 
     licence = "ShapeNet terms of use, research only"
-    source = "ShapeNetPart (Yi et al. 2016), v0_normal"
     up_axis: Literal["y"] = "y"
     class_names = tuple(CATEGORIES)
     part_names = PART_NAMES
     semantic_names: tuple[str, ...] = ()
     box_names: tuple[str, ...] = ()
-    point_attributes = ("normals", "part_label")
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root
-        _check_categories(root / "synsetoffset2category.txt")
+        self.source = f"ShapeNetPart (Yi et al. 2016), {settings.layout}"
+        self.point_attributes = ("part_label",) if settings.layout == "v0" else ("normals", "part_label")
+        _check_categories(root / _CATEGORY_FILE)
         self._split_of = _splits(settings, root)
         self.ids = tuple(sorted(self._split_of))
 
     def entry(self, shape_id: str) -> Entry:
-        """Class by synset, split by the lists."""
-        path = self._path(shape_id)
+        """Class by synset, split by the lists; the file is that of the points."""
+        name, path = self._category(shape_id), self._path(shape_id)
         split = self._split_of[shape_id]
         named: SplitName = "train" if split == "val" and self._settings.trainval else split
-        return Entry(_CATEGORY_OF[path.parent.name], named, f"{shape_id}.txt", checksum(path))
+        return Entry(name, named, path.relative_to(self._root).as_posix(), checksum(path))
 
     def load_points(self, shape_id: str) -> PointCloud:
-        """All points with normals and part labels, z up."""
-        path = self._path(shape_id)
-        table = read_table(path, 7, None)
-        name = _CATEGORY_OF[path.parent.name]
-        first, last = _FIRST_PART[name], _FIRST_PART[name] + CATEGORIES[name][1] - 1
-        label = table[:, 6]
+        """All points with part labels, in v0_normal with normals too, z up."""
+        name, path = self._category(shape_id), self._path(shape_id)
+        if self._settings.layout == "v0":
+            points, normals = read_table(path, 3, None), None
+            path = path.parents[1] / "points_label" / f"{path.stem}.seg"
+            label, first = read_table(path, 1, None)[:, 0], 1
+            if len(label) != len(points):
+                raise UnusableShapeError(f"{path.name}: {len(label)} part labels of {len(points)} points")
+        else:
+            table = read_table(path, 7, None)
+            points, normals, label, first = table[:, :3], table[:, 3:6], table[:, 6], _FIRST_PART[name]
+        last = first + CATEGORIES[name][1] - 1
         if not ((label >= first) & (label <= last) & (label == np.round(label))).all():
             raise UnusableShapeError(f"{path.name}: a part label is none of {name}'s, {first} to {last}")
-        return turn_up(PointCloud(table[:, :3], table[:, 3:6], label.astype(np.int16)), self.up_axis)
+        part_label = (label - first + _FIRST_PART[name]).astype(np.int16)
+        return turn_up(PointCloud(points, normals, part_label), self.up_axis)
 
-    def _path(self, shape_id: str) -> Path:
+    def _category(self, shape_id: str) -> str:
         if shape_id not in self._split_of:
             raise ConfigError(f"{shape_id!r} is no shape of shapenet_part; an id is <synset>/<token>")
-        return self._root / f"{shape_id}.txt"
+        return _CATEGORY_OF[shape_id.partition("/")[0]]
+
+    def _path(self, shape_id: str) -> Path:
+        synset, _, token = shape_id.partition("/")
+        place = f"{synset}/points/{token}.pts" if self._settings.layout == "v0" else f"{shape_id}.txt"
+        return self._root / place
 
 
-def _root(folder: Path | None) -> Path:
-    return require_below(folder, "shapenet_part", FOLDER, "synsetoffset2category.txt")
+def _root(settings: Settings, folder: Path | None) -> Path:
+    """The folder that holds the lists. Raises ``ArtifactError`` when the files there are of the other layout."""
+    root = require_folder(folder, "shapenet_part")
+    wanted: Layout = settings.layout
+    other: Layout = "v0" if wanted == "v0_normal" else "v0_normal"
+    places = (root / FOLDERS[wanted], root, root / FOLDERS[other])
+    found = next((place for place in places if (place / _CATEGORY_FILE).exists()), None)
+    if found is None:
+        return require_below(folder, "shapenet_part", FOLDERS[wanted], _CATEGORY_FILE)
+    if found == places[2] or _layouts(found) == {other}:
+        raise ArtifactError(
+            f"{found}: the files are of layout {other} ({_FORMS[other]}), the block says layout {wanted} "
+            f"({_FORMS[wanted]}); say `layout: {other}` in the dataset's block, or put {FOLDERS[wanted]} there"
+        )
+    return found
+
+
+def _layouts(root: Path) -> set[Layout]:
+    """The layouts that the folders of the categories have; none where there is no such folder."""
+    folders = [root / synset for synset, _ in CATEGORIES.values() if (root / synset).is_dir()]
+    return {"v0" if (folder / "points").is_dir() else "v0_normal" for folder in folders}
 
 
 def _splits(settings: Settings, root: Path) -> dict[str, SplitName]:
