@@ -1,0 +1,62 @@
+"""DGCNN as PointMCD uses it: edge convolutions over a graph that is drawn anew in every layer's own space.
+
+Wang et al., "Dynamic Graph CNN for Learning on Point Clouds", TOG 2019, in the form of Zhang, Hou, Qian, "PointMCD",
+TMM 2023: no transform network, a ReLU instead of a LeakyReLU on the last per-point layer, so that tokens are never
+negative, and the maximum alone over the points.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pointlift.contracts.blocks import StudentSettings
+from pointlift.operators.edge_convolution import EdgeConvolution
+from pointlift.operators.neighbours import nearest_neighbours
+from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.visible_pooling import max_pool
+
+
+class Settings(StudentSettings):
+    """A DGCNN encoder."""
+
+    kind: Literal["dgcnn"]
+    widths: tuple[int, ...] = Field(default=(64, 64, 128, 256), min_length=1)
+    """Widths of the edge convolutions; all of them together feed the last layer."""
+    token_width: int = Field(default=1024, ge=1)
+    """Width of tokens and embedding."""
+    num_neighbours: int = Field(default=20, ge=2)
+    """Neighbours of a point in each graph, itself among them; a cloud with fewer points is refused."""
+
+
+def build(settings: Settings) -> DGCNN:
+    """An encoder with fresh weights from torch's global generator."""
+    return DGCNN(settings)
+
+
+class DGCNN(nn.Module):
+    """Edge convolutions, one shared layer over all of their outputs, then the maximum over the points."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.width = settings.token_width
+        self.num_neighbours = settings.num_neighbours
+        before = (3, *settings.widths)
+        self.edges = nn.ModuleList(map(EdgeConvolution, before, settings.widths))
+        self.last = nn.Sequential(
+            nn.Linear(sum(settings.widths), self.width, bias=False), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, points_BN3: Tensor) -> StudentOutput:
+        """points_BN3 : float32, unit-sphere radii. One token per point (G = N), all >= 0."""
+        batch, num_points, _ = points_BN3.shape
+        hidden, found = points_BN3, []
+        for layer in self.edges:
+            hidden = layer(hidden, nearest_neighbours(hidden, hidden, self.num_neighbours))
+            found.append(hidden)
+        tokens_BNC = self.last(torch.cat(found, dim=2).flatten(0, 1)).unflatten(0, (batch, num_points))
+        index_BN = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
+        return StudentOutput(max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, {})
