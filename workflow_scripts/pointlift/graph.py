@@ -83,7 +83,7 @@ class Graph:
         return [] if folder is None else [str(folder)]
 
     def file_sizes(self, dataset: str, ids: Iterable[str]) -> list[int]:
-        """Bytes of the files that hold these shapes below the dataset's own folder; 0 where there is none.
+        """Bytes of the files and folders that hold these shapes below the dataset's own folder; 0 where there is none.
 
         So a file that was mended is read again. Unlike its time, its size stays when the folder is copied. What comes
         from an archive is known by the archive.
@@ -92,12 +92,16 @@ class Graph:
         if folder is None or block.archive is not None or block.files:
             return []
         paths = (folder / name for name in block.source_files(tuple(ids)))
-        return [path.stat().st_size if path.is_file() else 0 for path in paths]
+        return [_size(path) for path in paths]
 
     def shard_files(self, stage: str, dataset: str, *between: str) -> list[str]:
         """All shards of a stage, e.g. ``shard_files("views", dataset, rig)``."""
         folder = "/".join([self.results, stage, dataset, *between])
         return [f"{folder}/{shard}.safetensors" for shard in self.shards(dataset)]
+
+    def drawn_shard(self, dataset: str, rig: str, shard: str) -> str:
+        """The shard whose shapes a rig photographs: of meshes, or of points where the rig draws those."""
+        return f"{self.results}/{self.config.rigs[rig].draws}/{dataset}/{shard}.safetensors"
 
     def manifest(self, dataset: str) -> str:
         """Path of a dataset's manifest."""
@@ -258,10 +262,11 @@ class Graph:
 
     @cached_property
     def points_used(self) -> list[str]:
-        """Datasets whose points a student sees: all but those that only teachers are trained on. Sorted."""
+        """Datasets whose points a student sees or a rig draws: a teacher's own may have meshes alone. Sorted."""
         distilled = {self.config.runs[run].dataset for run in self.config.chosen.runs}
         judged = {dataset for _, _, dataset in self.evaluations}
-        return sorted(judged | {dataset for dataset in distilled if dataset is not None})
+        drawn = {dataset for dataset, rig in self.views_used if self.config.rigs[rig].draws == "points"}
+        return sorted(judged | drawn | {dataset for dataset in distilled if dataset is not None})
 
     @cached_property
     def views_used(self) -> list[tuple[str, str]]:
@@ -373,3 +378,10 @@ class Graph:
         """1 where jobs run on a GPU, for the scheduler."""
         has_gpu = self.config.device == "auto" and Path("/dev/nvidia0").exists()
         return int(self.config.device == "cuda" or has_gpu)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files right in a folder; 0 where there is none."""
+    if path.is_dir():
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return path.stat().st_size if path.is_file() else 0

@@ -60,7 +60,7 @@ class DatasetSettings(Settings):
         return None
 
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
-        """Files below ``folder`` that hold these shapes; names that do not exist do no harm."""
+        """Files and folders of files below ``folder`` that hold these shapes; names that do not exist do no harm."""
         return shape_ids
 
 

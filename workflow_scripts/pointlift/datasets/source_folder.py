@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +41,14 @@ def checksum(path: Path) -> str:
         return file_sha256(path) if path.is_file() else ""
     except OSError:
         return ""
+
+
+def checksum_of_all(paths: Iterable[Path]) -> str:
+    """sha256 of the names and contents of the files that make up one shape; "" when one of them cannot be read."""
+    told = [(path.name, checksum(path)) for path in paths]
+    if not told or not all(sha256 for _, sha256 in told):
+        return ""
+    return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in told).encode()).hexdigest()
 
 
 def read_lines(path: Path) -> list[str]:
