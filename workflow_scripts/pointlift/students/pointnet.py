@@ -7,7 +7,6 @@ and parameters as 1x1 convolutions, faster on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.visible_pooling import max_pool
+from pointlift.students.layers import shared_layers
 
 _TRANSFORM_POINT_WIDTHS = (64, 64, 256)
 _TRANSFORM_SHAPE_WIDTHS = (64, 64)
@@ -87,15 +87,6 @@ class TransformNet(nn.Module):
         per_point = self.per_point(hidden_BNK.flatten(0, 1)).unflatten(0, hidden_BNK.shape[:2])
         correction_BKK = self.last(self.per_shape(max_pool(per_point))).unflatten(1, (self.size, self.size))
         return correction_BKK + torch.eye(self.size, dtype=correction_BKK.dtype, device=correction_BKK.device)
-
-
-def shared_layers(width: int, widths: Sequence[int]) -> nn.Sequential:
-    """Linear with bias, batch norm and ReLU per width, over rows (rows, width)."""
-    layers: list[nn.Module] = []
-    for wider in widths:
-        layers += [nn.Linear(width, wider), nn.BatchNorm1d(wider), nn.ReLU(inplace=True)]
-        width = wider
-    return nn.Sequential(*layers)
 
 
 def orthogonality(transform_BKK: Tensor) -> Tensor:
