@@ -64,6 +64,7 @@ class PointNet2(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.width = settings.widths[-1]
+        self.num_centres = [level.num_centres for level in settings.levels]
         before = (0, *(level.widths[-1] for level in settings.levels))
         self.levels = nn.ModuleList(map(SetAbstraction, before, settings.levels))
         self.last = shared_layers(before[-1] + 3, settings.widths, bias=False)
@@ -76,8 +77,8 @@ class PointNet2(nn.Module):
         batch, num_points, _ = points_BN3.shape
         index_BG = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
         places_BG3, rows_BGC = points_BN3, points_BN3  # the first level sees places alone
-        for level in self.levels:
-            chosen = farthest_point_sample(places_BG3, level.settings.num_centres)
+        for level, num_centres in zip(self.levels, self.num_centres, strict=True):
+            chosen = farthest_point_sample(places_BG3, num_centres)
             centres_BM3 = gather_rows(places_BG3, chosen)
             rows_BGC = level(centres_BM3, places_BG3, rows_BGC)
             places_BG3, index_BG = centres_BM3, index_BG.gather(1, chosen)
