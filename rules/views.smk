@@ -1,10 +1,12 @@
-# Views: pictures of every mesh from a rig's cameras, and which points each camera sees.
+# Views: pictures of every shape (its mesh, or its points) from a rig's cameras, and which points each camera sees.
 
 
 rule render_views:
-    """Render the meshes of one shard. Renders over EGL, in a process without torch."""
+    """Render the shapes of one shard: meshes, or points as discs. Over EGL, in a process without torch."""
     input:
-        meshes="results/meshes/{dataset}/{shard}.safetensors",
+        shapes=lambda wildcards: GRAPH.drawn_shard(
+            wildcards.dataset, wildcards.rig, wildcards.shard
+        ),
     output:
         views="results/views/{dataset}/{rig}/{shard}.safetensors",
     log:
@@ -23,14 +25,16 @@ rule render_views:
     message:
         "Rendering {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
     shell:
-        "python workflow_scripts/render_views.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/render_views.py --settings {params.settings:q} --shapes {input.shapes:q}"
         " --output {output.views:q} > {log:q} 2>&1"
 
 
 rule compute_visibility:
     """Say for every point which cameras of the rig see it."""
     input:
-        meshes="results/meshes/{dataset}/{shard}.safetensors",
+        shapes=lambda wildcards: GRAPH.drawn_shard(
+            wildcards.dataset, wildcards.rig, wildcards.shard
+        ),
         points="results/points/{dataset}/{shard}.safetensors",
     output:
         visibility="results/visibility/{dataset}/{rig}/{shard}.safetensors",
@@ -50,5 +54,5 @@ rule compute_visibility:
     message:
         "Computing visibility: {wildcards.dataset} with rig {wildcards.rig}, shard {wildcards.shard}"
     shell:
-        "python workflow_scripts/compute_visibility.py --settings {params.settings:q} --meshes {input.meshes:q}"
+        "python workflow_scripts/compute_visibility.py --settings {params.settings:q} --shapes {input.shapes:q}"
         " --points {input.points:q} --output {output.visibility:q} > {log:q} 2>&1"

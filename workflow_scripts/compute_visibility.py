@@ -14,10 +14,10 @@ from pointlift.rooms import load, settings_class
 def main(arguments: argparse.Namespace) -> None:
     block = arguments.settings["block"]
     settings = parse(settings_class("rendering", block["kind"]), block, "rig")
-    meshes, points = read_stage(arguments.meshes, "meshes"), read_stage(arguments.points, "points")
-    arrays = see_shapes(settings, meshes, points, lambda: load("rendering", block["kind"]).build(settings))
+    shapes, points = read_stage(arguments.shapes, settings.draws), read_stage(arguments.points, "points")
+    arrays = see_shapes(settings, shapes, points, lambda: load("rendering", block["kind"]).build(settings))
     write_stage(arguments.output, "visibility", points.ids, arrays, quarantine={})
 
 
 if __name__ == "__main__":
-    run(main, Parser(__doc__).add_paths("meshes", "points", "output").parse_args())
+    run(main, Parser(__doc__).add_paths("shapes", "points", "output").parse_args())

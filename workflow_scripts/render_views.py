@@ -1,4 +1,4 @@
-"""Photograph every mesh of a shard from the cameras of a rig. Settings: ``block``, the rig."""
+"""Photograph every shape of a shard, of meshes or of points, from a rig's cameras. Settings: ``block``, the rig."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pointlift.rooms import load, settings_class
 def main(arguments: argparse.Namespace) -> None:
     block = arguments.settings["block"]
     settings = parse(settings_class("rendering", block["kind"]), block, "rig")
-    meshes = read_stage(arguments.meshes, "meshes")
+    shapes = read_stage(arguments.shapes, settings.draws)
     renderer = load("rendering", block["kind"]).build(settings)
-    arrays, quarantine = render_shapes(renderer, settings, meshes)
+    arrays, quarantine = render_shapes(renderer, settings, shapes)
     num_views = len(renderer.world_to_camera)
-    write_stage(arguments.output, "views", meshes.ids, arrays, quarantine=quarantine, num_views=num_views)
+    write_stage(arguments.output, "views", shapes.ids, arrays, quarantine=quarantine, num_views=num_views)
 
 
 if __name__ == "__main__":
-    run(main, Parser(__doc__).add_paths("meshes", "output").parse_args())
+    run(main, Parser(__doc__).add_paths("shapes", "output").parse_args())

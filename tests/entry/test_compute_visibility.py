@@ -46,7 +46,7 @@ def see(repository, tmp_path_factory):
         block = {"kind": "mesh", "image_size": 96, "visibility": {"method": method}}
         command = [sys.executable, repository / "workflow_scripts" / "compute_visibility.py"]
         command += ["--settings", json.dumps({"block": block})]
-        command += ["--meshes", folder / "meshes", "--points", folder / "points", "--output", folder / method]
+        command += ["--shapes", folder / "meshes", "--points", folder / "points", "--output", folder / method]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert "views/s" in done.stderr

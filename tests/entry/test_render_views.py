@@ -36,7 +36,7 @@ def render(repository, tmp_path_factory):
     def run(output, **block):
         command = [sys.executable, repository / "workflow_scripts" / "render_views.py"]
         command += ["--settings", json.dumps({"block": BLOCK | block})]
-        command += ["--meshes", folder / "meshes", "--output", folder / output]
+        command += ["--shapes", folder / "meshes", "--output", folder / output]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False), folder / output
 
     return run

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import subjects
 
-from pointlift.contracts.blocks import Cameras
-from pointlift.rendering.mesh import Light, Settings, build
+from pointlift.contracts.blocks import Cameras, Light
+from pointlift.rendering.mesh import Settings, build
 
 SUN = (Light(azimuth_degrees=0.0, elevation_degrees=90.0, strength=0.6),)
 FROM_ABOVE = Settings(kind="mesh", image_size=96, lights=SUN)

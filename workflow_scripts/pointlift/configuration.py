@@ -231,11 +231,14 @@ def _combination_mistakes(config: Config) -> list[str]:
             found.append(f"datasets.{name}.exclude_duplicates_of: names {name!r} itself; nothing would be left of it")
     for name, run in config.runs.items():
         found += _arm_mistakes(config, name, run)
+        found += _name_mistakes(config, f"runs.{name}", name, run.rig)
         if run.dataset is not None:
-            found += _render_mistakes(config, f"runs.{name}.dataset", run.dataset)
+            found += _render_mistakes(config, f"runs.{name}.dataset", run.dataset, str(run.rig), distils=True)
     for name, teacher in config.teachers.items():
-        if teacher.training is not None:
-            found += _render_mistakes(config, f"teachers.{name}.training.dataset", teacher.training.dataset)
+        taught = teacher.training
+        if taught is not None:
+            found += _name_mistakes(config, f"teachers.{name}", name, taught.rig)
+            found += _render_mistakes(config, f"teachers.{name}.training.dataset", taught.dataset, taught.rig)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
@@ -254,12 +257,36 @@ def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
     ]
 
 
-def _render_mistakes(config: Config, key: str, dataset: str) -> list[str]:
-    """Pictures are drawn of meshes; a dataset that comes as points is for scratch and transfer runs to be judged on."""
-    block = config.datasets.get(dataset)
-    if block is None or block.has_meshes:
-        return []
-    return [f"{key}: {dataset!r} (kind {block.kind!r}) comes as points; pictures need meshes, name a dataset with them"]
+def _name_mistakes(config: Config, key: str, name: str, rig: str | None) -> list[str]:
+    """What its pictures show, where that is not meshes, is one of the words of a name; no name says so wrongly."""
+    if rig is not None and rig not in config.rigs:
+        return []  # told as a missing block
+    own = config.rigs[rig].image_source() if rig is not None else None
+    words = re.split("[_-]", name)
+    if own is not None and own not in words:
+        return [f"{key}: its pictures (rig {rig!r}) are {own}, and its name must have that word, as {name}_{own} has"]
+    others = {block.image_source() for block in config.rigs.values()} - {own, None}
+    found = sorted(word for word in set(words) if word in others)
+    shown = "it has no pictures" if rig is None else f"its pictures (rig {rig!r}) are {own or 'of meshes'}"
+    return [f"{key}: the word {word!r} in its name says what pictures show, and {shown}; rename it" for word in found]
+
+
+def _render_mistakes(config: Config, key: str, dataset: str, rig: str, *, distils: bool = False) -> list[str]:
+    """Every rig that draws points serves every dataset, the others need meshes; students need clouds of one length."""
+    block, drawn_by = config.datasets.get(dataset), config.rigs.get(rig)
+    if block is None or drawn_by is None:
+        return []  # told as a missing block
+    if drawn_by.draws == "meshes" and not block.has_meshes:
+        fitting = [name for name, other in config.rigs.items() if other.draws == "points"]
+        return [
+            f"{key}: {dataset!r} (kind {block.kind!r}) comes as points, and rig {rig!r} draws meshes; name a rig that "
+            f"draws points ({', '.join(fitting) or 'there is none'}), or a dataset with meshes"
+        ]
+    if distils and getattr(block, "subsample", None) == "all":
+        return [
+            f"{key}: {dataset!r} has clouds of any length (subsample: all); a student learns from equally long ones"
+        ]
+    return []
 
 
 def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:
@@ -319,7 +346,8 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
             found.append(f"suites.{name}.runs: {run_name!r} is joint, and no task of the suite trains jointly")
         if run.form == "joint":
             for dataset in dict.fromkeys(task.dataset for task in tasks if task.joint):
-                found += _render_mistakes(config, f"suites.{name}.runs: {run_name!r} is joint, its task's", dataset)
+                told = f"suites.{name}.runs: {run_name!r} is joint, its task's"
+                found += _render_mistakes(config, told, dataset, str(run.rig), distils=True)
         if run.form == "transfer":
             found += _overlaps(config, f"suites.{name}.runs: {run_name!r}", run, tasks)
     return found

@@ -52,8 +52,10 @@ class DatasetSettings(Settings):
     """True: its ids are known only when its files are there, so that it cannot come from an archive."""
     listing: ClassVar[tuple[str, ...]] = ()
     """Keys (with defaults) that only say which ids there are: more shapes leave the shards that are there alone."""
+    id_base: ClassVar[str] = ""
+    """Names the list its ids are of, where other sets may share them (mn40). Else they are the block's own."""
     has_meshes: ClassVar[bool] = True
-    """False: its shapes come as points, from ``load_points``; nothing of it can be rendered."""
+    """False: its shapes come as points, from ``load_points``; only rigs that draw points photograph it."""
 
     def required_protocol(self) -> str | None:
         """What ``protocol`` must begin with under these settings; None where any name will do."""
@@ -125,6 +127,16 @@ class Visibility(Settings):
     """Hidden point removal: flipping radius over the largest distance (Katz et al. 2007); 10 to 100 is a plateau."""
 
 
+class CloudVisibility(Visibility):
+    """The same for points without a surface: by the points alone, for discs have holes and stand out over edges."""
+
+    method: Literal["rays", "z_buffer", "hidden_points"] = "hidden_points"
+    """rays and z_buffer: against the discs that are drawn."""
+    tolerance: float = Field(default=0.02, gt=0.0, le=0.1)
+    radius_factor: float = Field(default=30.0, ge=2.0, le=100.0)
+    """30 is best for 1,024 points; 10 for 256, 100 for 4,096 (tests/rendering/test_splat_visibility.py)."""
+
+
 class RigSettings(Settings):
     """What every rig block says: cameras, picture size, visibility."""
 
@@ -136,6 +148,45 @@ class RigSettings(Settings):
     """Smallest share of pixels that must show the shape, in every view."""
     min_contrast: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Smallest standard deviation of the grey values in [0, 1], in every view: a constant picture is no render."""
+    draws: ClassVar[Literal["meshes", "points"]] = "meshes"
+    """The stage whose shards it photographs. Rigs that draw points serve every dataset, with meshes or without."""
+
+    def image_source(self) -> str | None:
+        """One word for what its pictures are made of, for the names of runs; None for pictures of meshes."""
+        return None
+
+
+class Light(Settings):
+    """A light infinitely far away that stands still in the world."""
+
+    azimuth_degrees: float = Field(ge=-360.0, le=360.0)
+    elevation_degrees: float = Field(ge=-90.0, le=90.0)
+    strength: float = Field(ge=0.0, le=10.0)
+
+
+class LitRigSettings(RigSettings):
+    """What every rig says whose surfaces are lit: matt grey on white, by Lambert's law."""
+
+    albedo: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Grey of the surface; the background is white."""
+    ambient: float = Field(default=0.25, ge=0.0, le=1.0)
+    lights: tuple[Light, ...] = (
+        Light(azimuth_degrees=65.0, elevation_degrees=50.0, strength=0.7),
+        Light(azimuth_degrees=150.0, elevation_degrees=15.0, strength=0.1),
+    )
+
+
+class PointRigSettings(LitRigSettings):
+    """What every rig says that photographs points: each as a small disc in its tangent plane."""
+
+    visibility: CloudVisibility = CloudVisibility()
+    splat_size: float = Field(default=0.8, ge=0.1, le=3.0)
+    """Radius of a disc, in local spacings of the points. Larger ones close holes and thicken what is thin."""
+    num_neighbours: int = Field(default=8, ge=3, le=64)
+    """Neighbours that tell the local spacing and, where the source has no normals, the tangent plane."""
+    max_points: int = Field(default=65536, ge=16, le=1048576)
+    """At most so many points of a cloud are drawn: a random choice, seeded by the shape's id."""
+    draws: ClassVar[Literal["meshes", "points"]] = "points"
 
 
 class Training(Settings):
@@ -183,6 +234,10 @@ class TaskSettings(Settings):
     """True: the student is trained on the task (finetune_student). False: its frozen embedding is judged."""
     joint: ClassVar[bool] = False
     """True: can be trained together with a distillation method."""
+
+    def files_used(self) -> tuple[str, ...]:
+        """Files below the package, beside its code, that its results hang on: an edit of one makes them anew."""
+        return ()
 
 
 Arm = Literal[

@@ -9,7 +9,6 @@ import numpy as np
 
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array, Shard
-from pointlift.contracts.stages import unpack
 
 LARGEST_COORDINATE = 1e12
 SMALLEST_AREA = 1e-12  # of the squared diagonal: below what float32 vertices can resolve
@@ -34,11 +33,14 @@ class Mesh:
 
 def meshes_of(shard: Shard) -> Iterator[Mesh]:
     """Every mesh of a ``meshes`` shard, in order and normalised; empty where the shape is not valid."""
-    vertices = unpack(shard["vertices"], shard["vertex_offsets"])
-    faces = unpack(shard["faces"], shard["face_offsets"])
-    labels = unpack(shard["part_label"], shard["face_offsets"]) if "part_label" in shard.arrays else [None] * len(faces)
-    for corners, triangles, part_label in zip(vertices, faces, labels, strict=True):
-        yield Mesh(corners.astype(np.float64), triangles.astype(np.int64), part_label)
+    return (mesh_of(shard, index) for index in range(len(shard.ids)))
+
+
+def mesh_of(shard: Shard, index: int) -> Mesh:
+    """One mesh of a ``meshes`` shard, by its place; see ``meshes_of``."""
+    vertices, faces = (slice(*shard[name][index : index + 2]) for name in ("vertex_offsets", "face_offsets"))
+    part_label = shard["part_label"][faces] if "part_label" in shard.arrays else None
+    return Mesh(shard["vertices"][vertices].astype(np.float64), shard["faces"][faces].astype(np.int64), part_label)
 
 
 def clean(mesh: Mesh) -> Mesh:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from pointlift.contracts.blocks import RigSettings
+from pointlift.contracts.blocks import LitRigSettings
 from pointlift.contracts.errors import UnusableShapeError
-from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.contracts.shards import Array
 from pointlift.geometry import cameras
 from pointlift.rendering import context, shading
@@ -24,26 +22,11 @@ _REACH = 1.5  # what is drawn lies within this many radii of the origin
 _LIT_GAIN = np.pi  # a physically based matt surface reflects 1/pi of what falls on it
 
 
-class Light(BaseSettings):
-    """A light infinitely far away that stands still in the world."""
-
-    azimuth_degrees: float = Field(ge=-360.0, le=360.0)
-    elevation_degrees: float = Field(ge=-90.0, le=90.0)
-    strength: float = Field(ge=0.0, le=10.0)
-
-
-class Settings(RigSettings):
+class Settings(LitRigSettings):
     """A rig that photographs meshes."""
 
     shading: Literal["baked", "lit"] = "baked"
     """baked: Lambert, equally bright on both sides of a face. lit: pyrender's own shader, several times slower."""
-    albedo: float = Field(default=0.8, gt=0.0, le=1.0)
-    """Grey of the surface; the background is white."""
-    ambient: float = Field(default=0.25, ge=0.0, le=1.0)
-    lights: tuple[Light, ...] = (
-        Light(azimuth_degrees=65.0, elevation_degrees=50.0, strength=0.7),
-        Light(azimuth_degrees=150.0, elevation_degrees=15.0, strength=0.1),
-    )
 
 
 class MeshRenderer:

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from pointlift.contracts.blocks import RigSettings
-from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.errors import ArtifactError, UnusableShapeError
 from pointlift.contracts.shards import Array, Shard
-from pointlift.contracts.stages import unpack
 from pointlift.geometry import cameras, visibility
-from pointlift.geometry.meshes import meshes_of
+from pointlift.rendering.surfaces import cloud_of, normals_of, surface_of
 from pointlift.rendering.views import Renderer, log_rate
 
-_Surface = tuple[Array, Array]  # vertices, faces
-_Cloud = tuple[Array, Array]  # points, normals (empty where the method needs none)
+logger = logging.getLogger(__name__)
 
 
 def see_shapes(
-    settings: RigSettings, meshes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
+    settings: RigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
 ) -> dict[str, Array]:
-    """Arrays of a ``visibility`` shard. ``make_renderer`` is called only when the method needs depth images."""
-    if meshes.ids != points.ids:
-        raise ArtifactError("the meshes and the points are not of the same shapes; run snakemake to make both anew")
-    valid: Array = meshes["valid"] & points["valid"]
+    """Arrays of a ``visibility`` shard; ``shapes`` are of the stage ``settings.draws``.
+
+    ``make_renderer`` is called only when the method needs depth images. A shape without a surface is not valid.
+    """
+    if shapes.ids != points.ids:
+        raise ArtifactError(
+            f"the {settings.draws} and the points are not of the same shapes; run snakemake to make both anew"
+        )
+    valid: Array = shapes["valid"] & points["valid"]
     counts = np.where(valid, np.diff(points["point_offsets"]), 0).astype(np.int64)
     num_points = _common(counts[valid])
     matrices = cameras.world_to_camera(settings.cameras)
     visible = np.zeros((len(points.ids), len(matrices), -(-num_points // 8)), dtype=np.uint8)
-    normals = _normals(settings, points)
-    see = _seeing(settings, matrices, make_renderer)
-    clouds = unpack(points["points"], points["point_offsets"])
+    see = _seeing(settings, shapes, points, make_renderer)
     start = time.perf_counter()
-    for index, mesh in enumerate(meshes_of(meshes)):
-        if valid[index]:
-            visible[index] = np.packbits(see((mesh.vertices, mesh.faces), (clouds[index], normals[index])), axis=-1)
+    for index in np.flatnonzero(valid):
+        try:
+            visible[index] = np.packbits(see(int(index)), axis=-1)
+        except UnusableShapeError as error:
+            logger.warning("%s cannot be used: %s", points.ids[index], error)
+            valid[index], counts[index] = False, 0
     log_rate("saw points of", int(valid.sum()) * len(matrices), time.perf_counter() - start)
     return {"visible": visible, "num_points": counts, "valid": valid}
-
-
-def _normals(settings: RigSettings, points: Shard) -> list[Array]:
-    if "normals" in points.arrays:
-        return unpack(points["normals"], points["point_offsets"])
-    if settings.visibility.method == "z_buffer":
-        raise ArtifactError("visibility by z_buffer needs points with normals; name rays or hidden_points in the rig")
-    return [np.zeros((0, 3), np.float32)] * len(points.ids)
 
 
 def _common(counts: Array) -> int:
@@ -57,17 +55,29 @@ def _common(counts: Array) -> int:
 
 
 def _seeing(
-    settings: RigSettings, matrices: Array, make_renderer: Callable[[], Renderer]
-) -> Callable[[_Surface, _Cloud], Array]:
-    """A function that says by the rig's method which points each camera sees: (V, N) bool."""
+    settings: RigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
+) -> Callable[[int], Array]:
+    """A function that says by the rig's method which points of a shape each camera sees: (V, N) bool."""
     chosen = settings.visibility
-    if chosen.method == "z_buffer":
-        renderer = make_renderer()
-        matrices, pinhole = renderer.world_to_camera, renderer.intrinsics
-        return lambda mesh, cloud: visibility.visible_by_z_buffer(
-            *cloud, renderer.depth(*mesh), matrices, pinhole, chosen.tolerance
+    positions = cameras.camera_positions(cameras.world_to_camera(settings.cameras))
+    renderer = cache(make_renderer)
+
+    def by_rays(index: int) -> Array:
+        places, _ = cloud_of(settings, points, index)
+        surface = surface_of(settings, shapes, index)
+        return visibility.visible_by_rays(surface.vertices, surface.faces, places, positions, chosen.tolerance)
+
+    def by_z_buffer(index: int) -> Array:
+        places, given = cloud_of(settings, points, index)
+        normals = normals_of(settings, places, given)
+        surface = surface_of(settings, shapes, index)
+        depth = renderer().depth(surface.vertices, surface.faces)
+        return visibility.visible_by_z_buffer(
+            places, normals, depth, renderer().world_to_camera, renderer().intrinsics, chosen.tolerance
         )
-    positions = cameras.camera_positions(matrices)
-    if chosen.method == "rays":
-        return lambda mesh, cloud: visibility.visible_by_rays(*mesh, cloud[0], positions, chosen.tolerance)
-    return lambda _, cloud: visibility.visible_by_hidden_points(cloud[0], positions, chosen.radius_factor)
+
+    def by_hidden_points(index: int) -> Array:
+        places, _ = cloud_of(settings, points, index)
+        return visibility.visible_by_hidden_points(places, positions, chosen.radius_factor)
+
+    return {"rays": by_rays, "z_buffer": by_z_buffer, "hidden_points": by_hidden_points}[chosen.method]

@@ -1,4 +1,4 @@
-"""A shard of meshes turned into a shard of views."""
+"""A shard of meshes, or of points, turned into a shard of views."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.images import pack_images
 from pointlift.contracts.shards import Array, Shard
-from pointlift.geometry.meshes import meshes_of
 from pointlift.rendering.quality import check_views
+from pointlift.rendering.surfaces import surface_of
 
 logger = logging.getLogger(__name__)
 
 
 class Renderer(Protocol):
-    """What every member of this room builds."""
+    """What every member of this room builds. What it draws of a shape, ``surfaces.surface_of`` says."""
 
     world_to_camera: Array
     intrinsics: Array
 
     def render(self, vertices: Array, faces: Array) -> Array:
-        """Images of a mesh: uint8 (V, H, W, 3)."""
+        """Images of a surface: uint8 (V, H, W, 3)."""
 
     def photograph(self, vertices: Array, faces: Array) -> tuple[Array, Array]:
         """Images uint8 (V, H, W, 3), and the share of their pixels that shows the mesh, (V,) float32."""
@@ -37,24 +37,26 @@ class Renderer(Protocol):
         """Free what was drawn."""
 
 
-def render_shapes(renderer: Renderer, settings: RigSettings, meshes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
-    """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason)."""
+def render_shapes(renderer: Renderer, settings: RigSettings, shapes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
+    """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason).
+
+    ``shapes`` is a shard of the stage ``settings.draws``.
+    """
     num_views = len(renderer.world_to_camera)
-    foreground = np.zeros((len(meshes.ids), num_views), dtype=np.float32)
-    valid = np.zeros(len(meshes.ids), dtype=bool)
+    foreground = np.zeros((len(shapes.ids), num_views), dtype=np.float32)
+    valid = np.zeros(len(shapes.ids), dtype=bool)
     packed: list[Array] = []
-    lengths = np.zeros((len(meshes.ids), num_views), dtype=np.int64)
+    lengths = np.zeros((len(shapes.ids), num_views), dtype=np.int64)
     quarantine: dict[str, str] = {}
     start = time.perf_counter()
-    for index, mesh in enumerate(meshes_of(meshes)):
-        if not meshes["valid"][index]:
-            continue
+    for index in np.flatnonzero(shapes["valid"]):
         try:
-            images, shares = renderer.photograph(mesh.vertices, mesh.faces)
+            surface = surface_of(settings, shapes, int(index))
+            images, shares = renderer.photograph(surface.vertices, surface.faces)
             check_views(images, shares, settings)
         except UnusableShapeError as error:
-            quarantine[meshes.ids[index]] = str(error)
-            logger.warning("%s cannot be used: %s", meshes.ids[index], error)
+            quarantine[shapes.ids[index]] = str(error)
+            logger.warning("%s cannot be used: %s", shapes.ids[index], error)
             continue
         image_bytes, offsets = pack_images(images)
         packed.append(image_bytes)
