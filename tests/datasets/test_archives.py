@@ -137,6 +137,18 @@ def test_a_failure_keeps_what_was_there(tmp_path):
     assert content_of(folder) == before
 
 
+@pytest.mark.parametrize("name", ["set.zip", "set.tar"])
+def test_a_disk_that_runs_full_while_unpacking_is_no_fault_of_the_archive(tmp_path, small_disk, monkeypatch, name):
+    archive = WRITERS[name](tmp_path / name)
+    with zipfile.ZipFile(archive, "w") if name == "set.zip" else tarfile.open(archive, "w") as packed:
+        (tmp_path / "large").write_bytes(bytes(600_000))
+        getattr(packed, "write", getattr(packed, "add", None))(tmp_path / "large", "large")
+    monkeypatch.setattr(archives, "require_space", lambda *words: None)  # somebody else fills it in the meantime
+    with pytest.raises(MachineError, match="disk is full"):
+        archives.unpack(archive, small_disk / "raw")
+    assert content_of(small_disk) == set()
+
+
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "SPARE_BYTES", 1 << 62)
     with pytest.raises(MachineError, match="disk is full"):

@@ -8,6 +8,7 @@ import pytest
 
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.datasets import folder
+from pointlift.datasets.source_folder import read_lines
 
 
 def opened(root, **changes):
@@ -73,6 +74,19 @@ def test_a_split_file_that_cannot_be_meant_is_refused(tmp_path, text):
     (tmp_path / "split.csv").write_text(text)
     with pytest.raises(ConfigError, match=r"split\.csv"):
         opened(tmp_path, split_file="split.csv")
+
+
+def test_what_is_no_path_or_no_file_is_told(tmp_path):
+    layouts.write_folder(tmp_path)
+    (tmp_path / "split.csv").write_bytes(b"path,split\nchair/\0a.off,train\n")
+    with pytest.raises(ConfigError, match=r"line 2: path .* is none"):
+        opened(tmp_path, split_file="split.csv")
+    (tmp_path / "split.csv").unlink()
+    os.mkfifo(tmp_path / "split.csv")  # reading it would never end
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        opened(tmp_path, split_file="split.csv")
+    with pytest.raises(ArtifactError, match="a pipe"):
+        read_lines(tmp_path / "split.csv")
 
 
 def test_missing_split_file_and_empty_folder_are_told(tmp_path):

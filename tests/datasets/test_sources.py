@@ -1,9 +1,9 @@
 """Files from a server on loopback that fails in every way we know: whole and checked, or not there at all."""
 
 import hashlib
+import io
 import json
 import os
-import subprocess
 import time
 from dataclasses import replace
 
@@ -204,20 +204,6 @@ def test_another_length_is_told_before_anything_comes(server, places):
     assert names(places) == [] and len(served.requests) == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk: mount says {mounted.stderr.strip()!r} (only root may)")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_full_disk_is_told_before_or_when_it_happens(server, tmp_path, small_disk, says_length):
     served = server.add("/set", CONTENT, says_length=says_length)
@@ -291,6 +277,30 @@ def test_the_log_says_how_fast_it_goes(server, places, caplog, monkeypatch):
     obtain(raw(server.url("/set")), places, PATIENCE)
     told = [line for line in caplog.messages if "MB/s" in line]
     assert len(told) >= 3 and "s left" in told[0] and "1.0 MB of 1.0 MB (100 %)" in told[-1]
+
+
+def test_a_terminal_shows_a_bar_and_the_log_no_lines_beside_it(server, places, caplog, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("pointlift.datasets.progress.EVERY_S", 0.0)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setitem(os.environ, "TERM", "xterm")
+    caplog.set_level("INFO")
+    server.add("/set.zip", CONTENT, faults=1, cut_at=CUT)
+    obtain(raw(server.url("/set.zip")), places, PATIENCE)
+    shown = os.sys.stderr.getvalue()
+    assert "set.zip" in shown and "━" in shown and "1.0/1.0 MB" in shown
+    assert len([line for line in caplog.messages if "MB/s" in line]) == 1  # at the end
+
+
+def test_a_disk_that_runs_full_while_copying_is_told(tmp_path, small_disk, monkeypatch):
+    monkeypatch.setattr("pointlift.datasets.transfer.require_space", lambda *words: None)
+    (tmp_path / "set").write_bytes(CONTENT)
+    with pytest.raises(MachineError, match="disk is full"):
+        obtain(raw((tmp_path / "set").as_uri()), Places(small_disk / "downloads", tmp_path / "lock.json"), PATIENCE)
+    assert not (small_disk / "downloads" / "sets" / "set.bin").exists()
 
 
 def test_no_proxy_stands_between_this_machine_and_itself(server, places, monkeypatch):

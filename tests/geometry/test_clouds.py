@@ -151,3 +151,11 @@ def test_boxes_shrink_with_their_scene():
 def test_attributes_that_cannot_be_say_why(change, reason):
     with pytest.raises(UnusableShapeError, match=reason):
         check(replace(scene(), **change))
+
+
+def test_a_number_that_cannot_be_stored_is_one_shapes_fault_and_stops_no_shard():
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    for name, value in (("normals", np.full((20, 3), 1e300)), ("intensity", np.full(20, -1e39))):
+        with pytest.raises(UnusableShapeError, match="too large for float32"):
+            check(PointCloud(points, **{name: value}))
+        assert getattr(check(PointCloud(points, **{name: value * 0 + 1e38})), name).max() == pytest.approx(1e38)

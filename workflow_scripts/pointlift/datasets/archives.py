@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import file_sha256
-from pointlift.datasets.part_file import require_space
+from pointlift.datasets.part_file import full_disk_told, require_space
 
 MOST_FILES = 5_000_000
 LARGEST_RATIO = 200  # unpacked bytes per archive byte; mesh text reaches about 10 to 20
@@ -24,7 +25,11 @@ SMALLEST_LIMIT = 64 << 20  # bytes; below it the ratio does not count
 SPARE_BYTES = 256 << 20  # disk space to leave free
 _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ": lzma.open, b"BZh": bz2.open}
 MARKER = ".unpacked_by_pointlift"
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
+#: What the libraries raise when bytes of an archive are other ones.
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, OSError, RuntimeError),
+    *(ValueError, ArithmeticError, LookupError, MemoryError),
+)
 
 
 def unpack(archive: Path, folder: Path, sha256: str | None = None) -> dict[str, Any]:
@@ -98,7 +103,8 @@ def _copy_into(path: Path, target: Path) -> tuple[int, int]:
     _require_new(path, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     require_space(target.parent, size, SPARE_BYTES)
-    shutil.copyfile(path, target)
+    with full_disk_told(target.parent):
+        shutil.copyfile(path, target)
     return 1, size
 
 
@@ -114,7 +120,8 @@ def _unpack_into(archive: Path, folder: Path, *, alone: bool) -> tuple[int, int]
             require_space(folder, length, SPARE_BYTES)
             if not alone:
                 _require_new(archive, folder / name)
-            extract(folder)
+            with full_disk_told(folder):
+                extract(folder)
     except _BROKEN as error:
         raise ArtifactError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}); get it again") from None
     if not count:

@@ -16,7 +16,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.raw_data import Licence, licence_name
 from pointlift.datasets.mesh_file import SUFFIXES, read_mesh
-from pointlift.datasets.source_folder import SplitName, checksum, require_folder
+from pointlift.datasets.source_folder import LARGEST_LIST, SplitName, checksum, require_folder
 from pointlift.geometry.meshes import Mesh, clean
 
 
@@ -116,6 +116,8 @@ def _position(shape_id: str, purpose: str) -> float:
 
 def _read_split_file(root: Path, name: str) -> dict[str, SplitName]:
     path = root / name
+    if not path.is_file() or path.stat().st_size > LARGEST_LIST:
+        raise ArtifactError(f"{path}: the split file cannot be read: none, or more than {LARGEST_LIST} bytes")
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -126,8 +128,8 @@ def _read_split_file(root: Path, name: str) -> dict[str, SplitName]:
         shape, split = row.get("path"), row.get("split")
         if not shape or split not in ("train", "val", "test"):
             raise ConfigError(f"{path}, line {number}: needs the columns path and split, and split train, val or test")
-        if shape in found or Path(shape).is_absolute() or ".." in Path(shape).parts:
-            raise ConfigError(f"{path}, line {number}: path {shape!r} stands twice or leads out of the folder")
+        if shape in found or Path(shape).is_absolute() or ".." in Path(shape).parts or "\0" in shape:
+            raise ConfigError(f"{path}, line {number}: path {shape!r} stands twice, leads out of the folder or is none")
         found[shape] = split  # type: ignore[assignment]
     if not found:
         raise ConfigError(f"{path}: names no shapes; it needs the columns path and split")

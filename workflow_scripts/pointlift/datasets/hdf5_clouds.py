@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pointlift.datasets.source_folder import SplitName
 
 POINTS_PER_ROW = 2048
 _BLOCK = 256  # rows in memory at a time
+_LARGEST_CHUNK = 1 << 28  # bytes; it is read as a whole
 _MOST_ROWS = 1_000_000  # of one file; more is a damaged header
 
 
@@ -115,6 +117,12 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ]
         if odd:
             raise ArtifactError(f"{path}: {', '.join(odd)} must be arrays of numbers")
+        elsewhere = [name for name, item in found.items() if item.file != file or item.external or item.is_virtual]
+        if elsewhere:
+            raise ArtifactError(f"{path}: {', '.join(elsewhere)} must lie in this file, not in another one")
+        large = [name for name, item in found.items() if prod(item.chunks or ()) * item.dtype.itemsize > _LARGEST_CHUNK]
+        if large:
+            raise ArtifactError(f"{path}: {', '.join(large)}: a chunk has more than {_LARGEST_CHUNK} bytes")
         return {name: tuple(item.shape or ()) for name, item in found.items()}
 
 

@@ -110,6 +110,8 @@ def _read_by_trimesh(content: bytes, kind: str) -> Mesh:
         raise UnusableShapeError(f"{kind.upper()} file cannot be read ({type(error).__name__}: {first_line})") from None
     if not any(len(body.faces) for body in bodies):
         raise UnusableShapeError(f"{kind.upper()} file holds no faces")
+    if any(body.vertices.shape[1:] != (3,) or body.faces.shape[1:] != (3,) for body in bodies):
+        raise UnusableShapeError(f"{kind.upper()} file cannot be read (its vertices have not three coordinates)")
     starts = np.cumsum([0] + [len(body.vertices) for body in bodies])
     vertices = np.concatenate([np.asarray(body.vertices, dtype=np.float64) for body in bodies])
     faces = [np.asarray(body.faces, dtype=np.int64) + start for body, start in zip(bodies, starts, strict=False)]

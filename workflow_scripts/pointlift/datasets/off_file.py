@@ -69,7 +69,8 @@ def _counts(lines: list[bytes]) -> tuple[int, int]:
     if len(counts) < 2:
         raise UnusableShapeError("OFF header must hold 2 or 3 counts, of vertices, faces and edges")
     if min(counts[:2]) < 0 or max(counts[:2]) > _MOST:
-        raise UnusableShapeError(f"OFF header promises {counts[0]} vertices and {counts[1]} faces")
+        vertices, faces = (str(count)[:20] for count in counts[:2])
+        raise UnusableShapeError(f"OFF header promises {vertices} vertices and {faces} faces")
     if not counts[0] or not counts[1]:
         raise UnusableShapeError(f"the mesh is empty: {counts[0]} vertices and {counts[1]} faces")
     return counts[0], counts[1]
@@ -116,7 +117,7 @@ def _faces(lines: Sequence[bytes]) -> tuple[Array, Array]:
         return numbers.reshape(-1, 4)[:, 1:].copy(), np.arange(len(lines))
     try:
         return triangulate([_polygon(index, line.split()) for index, line in enumerate(lines)])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UnusableShapeError(f"an OFF face holds something that is no whole number ({error})") from None
 
 

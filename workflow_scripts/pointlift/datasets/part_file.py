@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,9 +42,10 @@ class PartFile:
         """What the bytes are the beginning of; None when that is not known, or came from another URL."""
         try:
             version = Version(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return version if version.url == url else None
+        told = isinstance(version.validator, str | None) and isinstance(version.total, int | None)
+        return version if told and version.url == url else None
 
     def note(self, version: Version) -> None:
         """Write down what comes, before it comes."""
@@ -58,6 +62,17 @@ class PartFile:
             os.fsync(stream.fileno())
         self.path.replace(final)
         self._note.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """A disk that runs full while something is written to ``folder`` is a ``MachineError``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(f"{folder}: disk is full; make room and start again") from None
+        raise
 
 
 def require_space(folder: Path, needed: int, spare: int) -> None:

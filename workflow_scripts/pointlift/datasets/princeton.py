@@ -136,12 +136,12 @@ def read_part_labels(path: Path, class_name: str, num_polygons: int) -> Array:
         words = line.split()
         if not words:
             continue
-        if not words[0].isdigit():
+        if not words[0].isdecimal():
             name = f"{class_name}/{words[0]}"
             continue
         if name not in PART_NAMES:
             raise UnusableShapeError(f"{path.name}: unknown part {name!r}")
-        if not all(word.isdigit() for word in words):
+        if not all(word.isdecimal() and len(word) < 10 for word in words):
             raise UnusableShapeError(f"{path.name}: {name} holds something that is no face number")
         faces = np.array(words, dtype=np.int64) - 1
         if faces.min() < 0 or faces.max() >= num_polygons or (labels[faces] >= 0).any():

@@ -16,7 +16,7 @@ from pointlift.contracts.dataset import Entry
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.datasets.mesh_file import read_mesh
-from pointlift.datasets.source_folder import SplitName, checksum, require_below
+from pointlift.datasets.source_folder import SplitName, checksum, read_lines, require_below
 from pointlift.geometry.meshes import Mesh, clean
 
 #: 762 was never given out; the archive leaves the other five out because of their size.
@@ -93,7 +93,7 @@ def read_classes(path: Path) -> dict[str, str]:
     numbers. Raises ``ArtifactError`` when it is not so.
     """
     try:
-        words = path.read_text(encoding="utf-8").split()
+        words = " ".join(read_lines(path)).split()
         if words[0] != "PSB":
             raise ValueError("it does not begin with PSB")
         num_classes, num_shapes = int(words[2]), int(words[3])

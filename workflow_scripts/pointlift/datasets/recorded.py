@@ -37,6 +37,6 @@ def _read(lock: Path) -> dict[str, Any]:
         files = json.loads(lock.read_text(encoding="utf-8"))["files"]
         if all(isinstance(entry["sha256"], str) for entry in files.values()):
             return dict(files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     raise ArtifactError(f"{lock}: not readable; take it from the last commit, its checksums are what data is held to")

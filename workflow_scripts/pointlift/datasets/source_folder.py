@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +9,7 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import file_sha256, stable_seed
 
 SplitName = Literal["train", "val", "test"]
-_LARGEST_LIST = 1 << 24  # bytes
+LARGEST_LIST = 1 << 24  # bytes
 
 
 def require_folder(folder: Path | None, kind: str) -> Path:
@@ -43,19 +41,13 @@ def checksum(path: Path) -> str:
         return ""
 
 
-def checksum_of_all(paths: Iterable[Path]) -> str:
-    """sha256 of the names and contents of the files that make up one shape; "" when one of them cannot be read."""
-    told = [(path.name, checksum(path)) for path in paths]
-    if not told or not all(sha256 for _, sha256 in told):
-        return ""
-    return hashlib.sha256("".join(f"{sha256}  {name}\n" for name, sha256 in told).encode()).hexdigest()
-
-
 def read_lines(path: Path) -> list[str]:
     """The lines of a list file that are not empty, stripped. Raises ``ArtifactError`` when it cannot be read."""
     try:
-        if path.stat().st_size > _LARGEST_LIST:
-            raise ArtifactError(f"{path}: larger than {_LARGEST_LIST} bytes, which no list file is")
+        if path.exists() and not path.is_file():  # reading a pipe or a device need never end
+            raise ArtifactError(f"{path}: a folder, a pipe or a device, must be a list file")
+        if path.stat().st_size > LARGEST_LIST:
+            raise ArtifactError(f"{path}: larger than {LARGEST_LIST} bytes, which no list file is")
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: the list cannot be read ({error}); get the dataset's files again") from None

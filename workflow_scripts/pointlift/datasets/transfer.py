@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import shutil
@@ -16,15 +15,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 import requests
 import urllib3
 
-from pointlift.contracts.errors import MachineError
 from pointlift.contracts.raw_data import LOOPBACK, is_allowed
-from pointlift.datasets.part_file import PartFile, Version, require_space
+from pointlift.datasets.part_file import PartFile, Version, full_disk_told, require_space
 from pointlift.datasets.progress import Progress
 
 logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_PAUSE = 60.0  # seconds
 _BLOCK = 1 << 16
 
@@ -147,17 +144,11 @@ def _place(
 
 def _write(response: requests.Response, part: PartFile, start: int, version: Version) -> None:
     progress = Progress(version.url, version.total, start)
-    try:
-        with part.path.open("r+b" if start else "wb") as stream:
-            stream.seek(start)
-            for block in _blocks(response):
-                stream.write(block)
-                progress.add(len(block))
-    except OSError as error:
-        if error.errno in _FULL:
-            raise MachineError(f"{part.path.parent}: disk is full; make room and start again: it goes on") from None
-        raise
-    progress.end()
+    with full_disk_told(part.path.parent), progress, part.path.open("r+b" if start else "wb") as stream:
+        stream.seek(start)
+        for block in _blocks(response):
+            stream.write(block)
+            progress.add(len(block))
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
@@ -176,7 +167,8 @@ def _copy(source: Path, part: PartFile, patience: Patience, size: int | None) ->
     if size is not None and length != size:
         raise UnavailableError(f"it has {length} bytes there, must have {size}")
     require_space(part.path.parent, length, patience.spare_bytes)
-    shutil.copyfile(source, part.path)
+    with full_disk_told(part.path.parent):
+        shutil.copyfile(source, part.path)
 
 
 def _validator(response: requests.Response) -> str | None:

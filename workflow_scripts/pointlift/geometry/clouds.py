@@ -48,8 +48,10 @@ def _checked(name: str, value: Array, count: int) -> Array:
         raise UnusableShapeError(f"{count} points have {told} of the shape {value.shape}")
     wanted = np.dtype(np.float64 if name == "normals" else spec.dtype)
     if wanted.kind == "f":
-        if not np.isfinite(value).all():
-            raise UnusableShapeError(f"{told}: a value is not finite")
+        with np.errstate(over="ignore"):  # beyond what is stored a number is infinite
+            finite = np.isfinite(value.astype(spec.dtype))
+        if not finite.all():
+            raise UnusableShapeError(f"{told}: a value is not finite, or too large for {spec.dtype}")
         return value.astype(wanted, copy=False)
     limits = np.iinfo(wanted)
     if not ((value >= limits.min) & (value <= limits.max)).all():
