@@ -2,6 +2,7 @@ import layouts
 import pytest
 
 import point_layouts
+import scene_layouts
 from pointlift import rooms
 from pointlift.contracts.settings import parse
 
@@ -12,8 +13,10 @@ BLOCKS = {
     "psb": {"folder": "x"},
     "modelnet_h5": {"folder": "x", "partial": True},
     "modelnet_resampled": {"folder": "x", "partial": True},
+    "scannet": {"folder": "x", "partial": True},
     "scanobjectnn": {"folder": "x", "partial": True, "variant": "obj_bg"},
     "shapenet_part": {"folder": "x", "partial": True},
+    "sunrgbd": {"folder": "x", "partial": True, "labels": "v1"},
 }
 WRITERS = {
     "folder": layouts.write_folder,
@@ -21,8 +24,10 @@ WRITERS = {
     "psb": layouts.write_psb,
     "modelnet_h5": point_layouts.write_modelnet_h5,
     "modelnet_resampled": point_layouts.write_modelnet_resampled,
+    "scannet": scene_layouts.write_scannet,
     "scanobjectnn": point_layouts.write_scanobjectnn,
     "shapenet_part": point_layouts.write_shapenet_part,
+    "sunrgbd": scene_layouts.write_sunrgbd,
 }
 
 

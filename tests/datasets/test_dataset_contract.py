@@ -25,7 +25,7 @@ def loaded_ids(dataset):
 
 def test_the_room_has_the_kinds_that_config_may_name():
     assert MESHES == ["folder", "princeton", "procedural", "psb"]
-    assert POINTS == ["modelnet_h5", "modelnet_resampled", "scanobjectnn", "shapenet_part"]
+    assert POINTS == ["modelnet_h5", "modelnet_resampled", "scannet", "scanobjectnn", "shapenet_part", "sunrgbd"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,15 +90,33 @@ def test_clouds_are_whole_and_labelled(kind, open_dataset):
         if dataset.part_names:
             own = {dataset.part_names[label].split("/")[0] for label in cloud.part_label}
             assert own == {dataset.entry(shape_id).class_name}
+        assert (cloud.semantic_label is not None) == bool(dataset.semantic_names)
+        if dataset.semantic_names:
+            assert cloud.semantic_label.min() >= -1 and cloud.semantic_label.max() < len(dataset.semantic_names)
+        assert (cloud.boxes is not None) == bool(dataset.box_names)
+        if dataset.box_names:
+            assert ((cloud.boxes.label >= 0) & (cloud.boxes.label < len(dataset.box_names))).all()
+
+
+@pytest.mark.parametrize("kind", POINTS)
+def test_scenes_have_no_class_and_their_names_stand_once(kind, open_dataset, settings_of):
+    dataset = open_dataset(kind)
+    for names in (dataset.semantic_names, dataset.box_names):
+        assert len(set(names)) == len(names)
+    is_scene = settings_of(kind).has_scenes
+    assert is_scene == (not dataset.class_names) == bool(dataset.semantic_names or dataset.box_names)
+    assert {dataset.entry(shape_id).class_name == "" for shape_id in dataset.ids} == {is_scene}
 
 
 @pytest.mark.parametrize("kind", POINTS)
 def test_points_name_their_protocol(kind, settings_of):
+    first = {"subsample": "first", "num_points": 100}
     names = [
         settings_of(kind, **changes).required_protocol()
-        for changes in ({}, {"num_points": 100}, {"subsample": "random", "num_points": 99}, {"partial": False})
+        for changes in ({}, first, {"subsample": "random", "num_points": 99}, {"partial": False})
     ]
-    names.append(settings_of(kind, num_points=100, keep_coordinates=True).required_protocol())
+    other_units = not settings_of(kind).keep_coordinates
+    names.append(settings_of(kind, **first, keep_coordinates=other_units).required_protocol())
     assert len(set(names)) == 5
     for name in names:
         assert settings_of(kind, protocol=name).protocol == name  # it is one that a block may say
