@@ -1,9 +1,12 @@
 """ModelNet40's classes and how many shapes each has: its numbers run on from train to test, so its ids need no file.
 
-Wu et al.: 3D ShapeNets, CVPR 2015. Counts as in the lists of modelnet40_normal_resampled (9,843 and 2,468).
+Wu et al.: 3D ShapeNets, CVPR 2015. Counts as in the lists of modelnet40_normal_resampled (9,843 and 2,468). ModelNet10
+is ten of these classes with the same numbers: their counts add up to its published 3,991 and 908.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pointlift.datasets.source_folder import SplitName
 
@@ -20,11 +23,17 @@ COUNTS = {
     "toilet": (344, 100), "tv_stand": (267, 100), "vase": (475, 100), "wardrobe": (87, 20), "xbox": (103, 20),
 }  # fmt: skip
 CLASS_NAMES = tuple(COUNTS)
+#: ModelNet10's classes.
+TEN_CLASS_NAMES = (
+    "bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet",
+)  # fmt: skip
 
 
-def split_ids(split: SplitName) -> tuple[str, ...]:
-    """The ids ``<class>_<number>`` of the official train or test list, in its order."""
+def split_ids(split: SplitName, class_names: Sequence[str] = CLASS_NAMES) -> tuple[str, ...]:
+    """The ids ``<class>_<number>`` of the official train or test list, in its order; of these classes alone."""
     spans = {
-        name: (1, train) if split == "train" else (train + 1, train + test) for name, (train, test) in COUNTS.items()
+        name: (1, train) if split == "train" else (train + 1, train + test)
+        for name, (train, test) in COUNTS.items()
+        if name in class_names
     }
     return tuple(f"{name}_{number:04d}" for name, (first, last) in spans.items() for number in range(first, last + 1))
