@@ -13,8 +13,10 @@ BLOCKS = {
     "psb": {"folder": "x"},
     "modelnet_h5": {"folder": "x", "partial": True},
     "modelnet_resampled": {"folder": "x", "partial": True},
+    "s3dis": {"folder": "x", "partial": True},
     "scannet": {"folder": "x", "partial": True},
     "scanobjectnn": {"folder": "x", "partial": True, "variant": "obj_bg"},
+    "semantickitti": {"folder": "x", "partial": True},
     "shapenet_part": {"folder": "x", "partial": True},
     "sunrgbd": {"folder": "x", "partial": True, "labels": "v1"},
 }
@@ -24,8 +26,10 @@ WRITERS = {
     "psb": layouts.write_psb,
     "modelnet_h5": point_layouts.write_modelnet_h5,
     "modelnet_resampled": point_layouts.write_modelnet_resampled,
+    "s3dis": scene_layouts.write_s3dis,
     "scannet": scene_layouts.write_scannet,
     "scanobjectnn": point_layouts.write_scanobjectnn,
+    "semantickitti": scene_layouts.write_semantickitti,
     "shapenet_part": point_layouts.write_shapenet_part,
     "sunrgbd": scene_layouts.write_sunrgbd,
 }

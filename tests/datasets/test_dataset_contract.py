@@ -25,7 +25,10 @@ def loaded_ids(dataset):
 
 def test_the_room_has_the_kinds_that_config_may_name():
     assert MESHES == ["folder", "princeton", "procedural", "psb"]
-    assert POINTS == ["modelnet_h5", "modelnet_resampled", "scannet", "scanobjectnn", "shapenet_part", "sunrgbd"]
+    assert POINTS == [
+        "modelnet_h5", "modelnet_resampled", "s3dis", "scannet", "scanobjectnn", "semantickitti", "shapenet_part",
+        "sunrgbd",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -382,6 +383,10 @@ class Graph:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of the files right in a folder; 0 where there is none."""
-    if path.is_dir():
+    try:
+        state = path.stat()
+    except OSError:
+        return 0
+    if stat.S_ISDIR(state.st_mode):
         return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
-    return path.stat().st_size if path.is_file() else 0
+    return state.st_size if stat.S_ISREG(state.st_mode) else 0
