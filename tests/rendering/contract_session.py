@@ -1,4 +1,4 @@
-"""Run in a process of its own: what one renderer gives, as JSON."""
+"""Run in a process of its own: what one renderer gives of what it draws, as JSON."""
 
 import json
 import sys
@@ -8,13 +8,16 @@ import subjects
 
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.settings import parse
+from pointlift.rendering.surfaces import surface_of
 from pointlift.rooms import load, settings_class
 
 
 def main(kind):
     block = {"kind": kind, "image_size": 40, "cameras": {"layout": "pointmcd16"}}
-    renderer = load("rendering", kind).build(parse(settings_class("rendering", kind), block, "rig"))
-    vertices, faces = subjects.chair()
+    settings = parse(settings_class("rendering", kind), block, "rig")
+    renderer = load("rendering", kind).build(settings)
+    surface = surface_of(settings, {"meshes": subjects.meshes, "points": subjects.points}[settings.draws](), 0)
+    vertices, faces = surface.vertices, surface.faces
     images, foreground = renderer.photograph(vertices, faces)
     arrays = {
         "world_to_camera": renderer.world_to_camera,

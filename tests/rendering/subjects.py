@@ -1,6 +1,10 @@
-"""Meshes that are photographed in tests, (vertices, faces), within the unit sphere."""
+"""Meshes that are photographed in tests, (vertices, faces), within the unit sphere; and the chair as a shard."""
 
 import numpy as np
+
+from pointlift.contracts.shards import Shard
+from pointlift.geometry.meshes import Mesh
+from pointlift.geometry.sampling import sample_surface
 
 
 def sphere(subdivisions=5):
@@ -34,6 +38,23 @@ def soup(count=150):
 def speck():
     """A triangle too small for any pixel."""
     return 1e-4 * np.eye(3), np.array([[0, 1, 2]])
+
+
+def meshes():
+    """A shard of meshes that holds the chair."""
+    vertices, faces = chair()
+    arrays = {"vertices": vertices.astype(np.float32), "vertex_offsets": np.array([0, len(vertices)])}
+    arrays |= {"faces": faces.astype(np.int32), "face_offsets": np.array([0, len(faces)])}
+    return Shard(("chair",), arrays | {"valid": np.array([True])})
+
+
+def points(count=1024, unit=1.0, shift=0.0, normals=True):
+    """A shard of points that holds the chair, in any unit and place."""
+    cloud, _, directions = sample_surface(Mesh(*chair()), count, np.random.default_rng(0))
+    arrays = {"points": (cloud * unit + shift).astype(np.float32), "point_offsets": np.array([0, count])}
+    if normals:
+        arrays["normals"] = directions
+    return Shard(("chair",), arrays | {"valid": np.array([True])})
 
 
 def turned(vertices, angle):

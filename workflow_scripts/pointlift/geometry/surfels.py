@@ -20,8 +20,8 @@ _ROUNDING = 1e-5  # of the cloud's extent: nearer points stand at one place, as 
 def discs(points: Array, normals: Array | None, size: float, num_neighbours: int) -> Mesh:
     """Regular hexagons around the points, each as large as a circle of radius ``size`` times the local spacing.
 
-    points (n, 3), normals (n, 3) or None; points at one place make one disc. Of n uniformly random points with spacing
-    s (``spacing``) the discs cover the share 1 - exp(-pi size^2) of a plane. Raises ``UnusableShapeError`` when fewer
+    points (n, 3), normals (n, 3) or None; points at one place make one disc. Random points on a plane are covered to a
+    little more than 1 - exp(-pi size^2), the share of discs of one size. Raises ``UnusableShapeError`` when fewer
     than three places are left.
     """
     places, kept, _ = distinct(points)
