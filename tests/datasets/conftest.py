@@ -1,4 +1,5 @@
 import layouts
+import mesh_layouts
 import pytest
 
 import point_layouts
@@ -11,12 +12,14 @@ BLOCKS = {
     "folder": {"folder": "x"},
     "princeton": {"folder": "x"},
     "psb": {"folder": "x"},
+    "modelnet": {"folder": "x", "partial": True, "variant": "modelnet40"},
     "modelnet_h5": {"folder": "x", "partial": True},
     "modelnet_resampled": {"folder": "x", "partial": True},
     "s3dis": {"folder": "x", "partial": True},
     "scannet": {"folder": "x", "partial": True},
     "scanobjectnn": {"folder": "x", "partial": True, "variant": "obj_bg"},
     "semantickitti": {"folder": "x", "partial": True},
+    "shapenet": {"folder": "x", "partial": True},
     "shapenet_part": {"folder": "x", "partial": True},
     "sunrgbd": {"folder": "x", "partial": True, "labels": "v1"},
 }
@@ -24,12 +27,14 @@ WRITERS = {
     "folder": layouts.write_folder,
     "princeton": layouts.write_princeton,
     "psb": layouts.write_psb,
+    "modelnet": mesh_layouts.write_modelnet,
     "modelnet_h5": point_layouts.write_modelnet_h5,
     "modelnet_resampled": point_layouts.write_modelnet_resampled,
     "s3dis": scene_layouts.write_s3dis,
     "scannet": scene_layouts.write_scannet,
     "scanobjectnn": point_layouts.write_scanobjectnn,
     "semantickitti": scene_layouts.write_semantickitti,
+    "shapenet": mesh_layouts.write_shapenet,
     "shapenet_part": point_layouts.write_shapenet_part,
     "sunrgbd": scene_layouts.write_sunrgbd,
 }

@@ -24,7 +24,7 @@ def loaded_ids(dataset):
 
 
 def test_the_room_has_the_kinds_that_config_may_name():
-    assert MESHES == ["folder", "princeton", "procedural", "psb"]
+    assert MESHES == ["folder", "modelnet", "princeton", "procedural", "psb", "shapenet"]
     assert POINTS == [
         "modelnet_h5", "modelnet_resampled", "s3dis", "scannet", "scanobjectnn", "semantickitti", "shapenet_part",
         "sunrgbd",

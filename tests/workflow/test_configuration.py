@@ -34,7 +34,7 @@ def test_many_mistakes_are_one_message(values):
     values["suit"] = "mini"
     values["suite"] = "maxi"
     values["device"] = "tpu"
-    values["datasets"]["mini_shapes"]["kind"] = "shapenet"
+    values["datasets"]["mini_shapes"]["kind"] = "shapenet_core"
     values["rigs"]["ring6_64px"]["image_size"] = 4
     values["students"]["pointnet"] = {"kind": "pointnet", "width": 3}
     values["runs"]["mini_mcd"]["recipe"]["optimiser"] = "lion"  # three runs share this recipe
@@ -46,7 +46,7 @@ def test_many_mistakes_are_one_message(values):
         "suit: unknown key; allowed: suite, device, paths, datasets",
         "suite: 'maxi' is not allowed: must be one of nano, mini, princeton",
         "device: 'tpu' is not allowed: must be auto, cpu or cuda",
-        "datasets.mini_shapes.kind: 'shapenet' is not allowed: must be one of folder, modelnet_h5, ",
+        "datasets.mini_shapes.kind: 'shapenet_core' is not allowed: must be one of folder, modelnet, ",
         "rigs.ring6_64px.image_size: 4 is not allowed: Input should be greater than or equal to 16",
         "students.pointnet.width: unknown key; allowed: feature_transform, input_transform, kind, widths",
         "runs.mini_mcd.recipe.optimiser: 'lion' is not allowed: Input should be 'sgd' or 'adamw'",
