@@ -12,6 +12,7 @@ AXES = np.array([[1.0, 1.0, 1.0], [1.0, 0.4, 0.15], [0.2, 0.2, 1.0]])
 SPLIT = ["train"] * 8 + ["val"] * 2 + ["test"] * 4
 NUM_POINTS, NUM_VIEWS, TEACHER_WIDTH = 32, 3, 5
 INVALID = "flat-003"
+PART_NAMES = [f"{name}/{part}" for name in ("ball", "flat", "rod") for part in ("above", "below")]
 STUDENT = {"kind": "pointnet", "widths": [8, 16], "feature_transform": False, "input_transform": False}
 
 
@@ -34,7 +35,8 @@ def write_dataset(folder: Path) -> dict[str, list[Path]]:
         arrays = _shard(ids[part], clouds[part])
         for stage, content in arrays.items():
             paths[stage].append(folder / stage / f"{shard:04d}.safetensors")
-            write_stage(paths[stage][-1], stage, ids[part], content)
+            names = {"class_names": ["ball", "flat", "rod"], "part_names": PART_NAMES} if stage == "points" else {}
+            write_stage(paths[stage][-1], stage, ids[part], content, **names)
     return paths
 
 
@@ -50,6 +52,7 @@ def _shard(ids: list[str], clouds: list[np.ndarray]) -> dict[str, dict[str, np.n
             "point_offsets": offsets,
             "normals": np.zeros_like(points),
             "face_index": np.zeros(len(points), dtype=np.int32),
+            "part_label": _parts(ids, kept),
             "valid": valid,
         },
         "visibility": {
@@ -62,3 +65,13 @@ def _shard(ids: list[str], clouds: list[np.ndarray]) -> dict[str, dict[str, np.n
             "valid": valid,
         },
     }
+
+
+def _parts(ids: list[str], clouds: list[np.ndarray]) -> np.ndarray:
+    """Each point's half of its shape, above or below the middle; the first point of each has none."""
+    labels = []
+    for shape_id, cloud in zip(ids, clouds, strict=True):
+        first = 2 * ["ball", "flat", "rod"].index(shape_id.split("-")[0])
+        labels.append(np.where(cloud[:, 2] > 0, first, first + 1))
+        labels[-1][:1] = -1
+    return np.concatenate(labels).astype(np.int16)

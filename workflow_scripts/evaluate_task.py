@@ -10,14 +10,14 @@ from pointlift.contracts.command import Parser, run
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
 from pointlift.tasks.evaluation import EvaluationSettings
-from pointlift.tasks.shapes import read_embeddings, read_predictions
+from pointlift.tasks.shapes import READERS
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = parse(EvaluationSettings, arguments.settings, "evaluate_task")
     module = rooms.load("tasks", settings.task["kind"])
     task = module.build(parse(module.Settings, settings.task, "task"))
-    read = read_predictions if module.Settings.finetunes else read_embeddings
+    read = READERS[module.Settings.answers]
     answers = arguments.predictions if module.Settings.finetunes else arguments.embeddings
     if not len(settings.seeds) == len(answers) == len(arguments.output):
         wanted = "--predictions" if module.Settings.finetunes else "--embeddings"

@@ -21,7 +21,9 @@ from pointlift.distillation.pairs import prepare
 from pointlift.operators.checkpoint import save_student
 from pointlift.operators.target_statistics import TargetStatistics
 from pointlift.tasks.finetuning import Companion, Finetuning
-from pointlift.tasks.shapes import read_clouds
+from pointlift.tasks.part_segmentation import Settings as PartSettings
+from pointlift.tasks.part_segmentation import build as build_task
+from pointlift.tasks.shapes import read_clouds, read_part_predictions
 from pointlift.training import engine
 from pointlift.training.augmentation import augment
 
@@ -48,11 +50,11 @@ def weights(tmp_path):
     return tmp_path / "weights"
 
 
-def finetune(dataset, weights, output, task=None, **changes):
+def finetune(dataset, weights, output, task=None, whole_task=None, kind="predictions", **changes):
     settings = {
         "run": "scratch",
         "student": labelled_clouds.STUDENT,
-        "task": {**TASK, **(task or {})},
+        "task": whole_task or {**TASK, **(task or {})},
         "method": None,
         "arm": "scratch",
         "form": "transfer",
@@ -76,7 +78,7 @@ def finetune(dataset, weights, output, task=None, **changes):
             device="cpu",
         )
     )
-    return read_stage(output / "predictions.safetensors", "predictions")
+    return read_stage(output / "predictions.safetensors", kind)
 
 
 def lines(output):
@@ -243,3 +245,33 @@ def test_arms_see_the_same_clouds_in_the_same_order(tmp_path, dataset, weights, 
         finetune(dataset, weights, tmp_path / arm, {"recipe": recipe}, **joint(arm))
     assert len(seen["mcd"]) == len(set(seen["mcd"])) == 4
     assert seen["control"] == seen["shuffled"] == seen["random_teacher"] == seen["mcd"]
+
+
+PARTS = {"kind": "part_segmentation", "head_widths": [16], "log_every": 10}
+
+
+def segment(dataset, weights, output, epochs, **changes):
+    task = {name: value for name, value in TASK.items() if name != "head_width"} | PARTS
+    task["recipe"] = {"epochs": epochs, "batch_size": 8, "learning_rate": 0.01}
+    finetune(dataset, weights, output, whole_task=task, kind="part_predictions", **changes)
+    return read_part_predictions(dataset["manifest"][0], output / "predictions.safetensors")
+
+
+def test_it_learns_the_halves_of_ellipsoids(tmp_path, dataset, weights):
+    found = segment(dataset, weights, tmp_path / "out", 30)
+    task = build_task(parse(PartSettings, {**PARTS, "dataset": "x", "recipe": TASK["recipe"]}, "task"))
+    values = {(value.metric, value.selection): value.value for value in task.evaluate(found).values}
+    assert values["instance_miou", "last"] > 0.6  # half of the points by chance: 0.33
+    assert values["instance_miou", "last"] <= values["instance_miou_compat", "last"] + 0.05
+    assert found.epoch.tolist() == [9, 19, 29]
+    assert "val_instance_miou" in lines(tmp_path / "out")[-1]
+    labelled = found.arrays["labelled"].sum(axis=1)
+    assert (labelled == labelled_clouds.NUM_POINTS - 1).all(), "the first point of each shape has no part"
+
+
+def test_parts_and_views_are_learnt_together_to_the_same_bytes(tmp_path, dataset, weights):
+    for name in ("one", "two"):
+        segment(dataset, weights, tmp_path / name, 3, **joint("mcd"))
+    for file in ("predictions.safetensors", "weights.safetensors", "history.jsonl"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert {"task_loss", "view_loss"} <= set(lines(tmp_path / "one")[0])

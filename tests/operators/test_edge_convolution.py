@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pointlift.operators.bags import bag_maximum, bag_sum
-from pointlift.operators.edge_convolution import EdgeConvolution, edge_statistics
+from pointlift.operators.edge_convolution import DeepEdgeConvolution, EdgeConvolution, edge_statistics
 from pointlift.operators.neighbours import nearest_neighbours
 
 DEVICES = [
@@ -100,3 +100,15 @@ def test_statistics_keep_their_digits_far_from_the_origin():
 def test_parameters_are_those_of_the_convolution():
     layer = EdgeConvolution(64, 128)
     assert sum(parameter.numel() for parameter in layer.parameters()) == 2 * 64 * 128 + 2 * 128
+
+
+def test_several_layers_equal_the_plain_formula():
+    layer = DeepEdgeConvolution(WIDTH, [9, 5]).double()
+    values, index = rows(), graph()
+    centre = values[:, :, None].expand(-1, -1, NEAREST, -1)
+    edge = torch.cat([centre, edges_of(values, index) - centre], dim=-1).flatten(0, 2)
+    weight = torch.cat([layer.own.weight, layer.other.weight], dim=1)
+    first = nn.functional.leaky_relu(nn.functional.batch_norm(edge @ weight.T, None, None, training=True), 0.2)
+    second = nn.functional.batch_norm(first @ layer.layers[2].weight.T, None, None, training=True)
+    wanted = nn.functional.leaky_relu(second, 0.2).unflatten(0, (BATCH, POINTS, NEAREST)).amax(dim=2)
+    torch.testing.assert_close(layer(values, index), wanted, rtol=1e-9, atol=1e-11)

@@ -6,7 +6,8 @@ import pytest
 from pointlift import rooms
 from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.settings import mistakes, parse
-from pointlift.tasks.shapes import Predictions, Shapes
+from pointlift.tasks.part_scores import count_parts
+from pointlift.tasks.shapes import PartPredictions, Predictions, Shapes
 
 NUM_CLASSES, WIDTH, PER_CLASS = 4, 6, 12
 RECIPE = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1}
@@ -31,6 +32,8 @@ def answers(kind: str, clear: bool, seed: int = 0):
     """What the task judges: centres of classes, or the right logits, under little or overwhelming noise."""
     rng = np.random.default_rng(seed)
     noise = 1e-3 if clear else 1e3
+    if rooms.settings_class("tasks", kind).answers == "part_predictions":
+        return part_answers(rng, clear)
     if rooms.settings_class("tasks", kind).finetunes:
         kept = SPLIT > 0
         logits = np.eye(NUM_CLASSES)[LABEL[kept]] + noise * rng.normal(size=(3, kept.sum(), NUM_CLASSES))
@@ -38,6 +41,21 @@ def answers(kind: str, clear: bool, seed: int = 0):
         return Predictions(ids, np.arange(3), logits.astype(np.float32), LABEL[kept], SPLIT[kept], 24)
     values = rng.normal(size=(NUM_CLASSES, WIDTH))[LABEL] + noise * rng.normal(size=(len(LABEL), WIDTH))
     return Shapes(IDS, values.astype(np.float32), LABEL, SPLIT, NUM_CLASSES)
+
+
+def part_answers(rng, clear: bool) -> PartPredictions:
+    """Sixty points a shape, in the three parts of its class; answered right, or by chance."""
+    kept = SPLIT > 0
+    own = np.repeat(np.eye(NUM_CLASSES, dtype=bool), 3, axis=1)[LABEL[kept]]
+    wanted = 3 * LABEL[kept][:, None] + np.arange(60) % 3
+    counts = []
+    for _ in range(3):
+        answer = wanted if clear else 3 * LABEL[kept][:, None] + rng.integers(3, size=wanted.shape)
+        counts.append(count_parts(wanted, answer, 3 * NUM_CLASSES))
+    hits, answered = (np.stack([getattr(each, name) for each in counts]) for name in ("hits", "answered"))
+    arrays = {"epoch": np.arange(3), "label": LABEL[kept], "split": SPLIT[kept], "own": own, "hits": hits}
+    arrays |= {"answered": answered, "free_hits": hits, "free_answered": answered, "labelled": counts[0].labelled}
+    return PartPredictions(tuple(np.array(IDS)[kept]), arrays, 24)
 
 
 def headline(judgement) -> float:

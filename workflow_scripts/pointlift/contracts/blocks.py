@@ -76,6 +76,8 @@ class PointDatasetSettings(DatasetSettings):
     keep_coordinates: bool = False
     """True: points keep the units and origin of the file. Else the bounding-box centre of the whole cloud is the
     origin, and its farthest point has radius 1, as for meshes."""
+    meshes_of: str | None = None
+    """The dataset that holds the meshes its clouds were sampled from: ``match_shapes`` finds out which are."""
     has_meshes: ClassVar[bool] = False
     has_scenes: ClassVar[bool] = False
     """True: a cloud is a scene of labelled points, not one object."""
@@ -234,6 +236,8 @@ class TaskSettings(Settings):
     """True: the student is trained on the task (finetune_student). False: its frozen embedding is judged."""
     joint: ClassVar[bool] = False
     """True: can be trained together with a distillation method."""
+    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "embeddings"
+    """The kind of shard that it judges."""
 
     def files_used(self) -> tuple[str, ...]:
         """Files below the package, beside its code, that its results hang on: an edit of one makes them anew."""

@@ -76,6 +76,19 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),  # 0 train, 1 val, 2 test
     },
+    # The same of a student that labels points with one of P parts: how many points of each part, per shape. An answer
+    # is the best of the parts of the shape's own class; ``free`` ones are the best of all parts.
+    "part_predictions": {
+        "epoch": ArraySpec("int64", ("E",)),
+        "hits": ArraySpec("int32", ("E", "S", "P")),  # points of this part with this answer
+        "answered": ArraySpec("int32", ("E", "S", "P")),
+        "free_hits": ArraySpec("int32", ("E", "S", "P")),
+        "free_answered": ArraySpec("int32", ("E", "S", "P")),
+        "labelled": ArraySpec("int32", ("S", "P")),
+        "own": ArraySpec("bool", ("S", "P")),  # whether the part is one of the shape's class
+        "label": ArraySpec("int64", ("S",)),
+        "split": ArraySpec("uint8", ("S",)),
+    },
 }
 
 _OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offsets": "points", "box_offsets": "boxes"}

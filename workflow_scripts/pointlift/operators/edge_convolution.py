@@ -1,4 +1,4 @@
-"""EdgeConv with one layer, without an array of all edges.
+"""EdgeConv; with one layer, without an array of all edges.
 
 Wang, Sun, Liu, Sarma, Bronstein, Solomon, "Dynamic Graph CNN for Learning on Point Clouds", TOG 2019, section 3:
 h_ij = W [x_i, x_j - x_i], batch norm over all edges, LeakyReLU, maximum over the neighbours j of i. With
@@ -10,11 +10,16 @@ of the points, k times less than that of the edges.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pointlift.operators.bags import bag_maximum, bag_sum
+from pointlift.operators.neighbours import gather_rows
+from pointlift.operators.visible_pooling import max_pool
 
 _MOMENTUM = 0.1  # of the running statistics, torch's default
 
@@ -56,6 +61,27 @@ class EdgeConvolution(nn.Module):
                 running["running_mean"].lerp_(mean, _MOMENTUM)
                 running["running_var"].lerp_(variance * (edges / (edges - 1)), _MOMENTUM)
         return mean, variance
+
+
+class DeepEdgeConvolution(nn.Module):
+    """Several layers on every edge, then the maximum: DGCNN's first two blocks for parts. Its edges are all made."""
+
+    def __init__(self, width: int, widths: Sequence[int], negative_slope: float = 0.2) -> None:
+        super().__init__()
+        self.own, self.other = (nn.Linear(width, widths[0], bias=False) for _ in range(2))
+        layers: list[nn.Module] = [nn.BatchNorm1d(widths[0]), nn.LeakyReLU(negative_slope, inplace=True)]
+        for narrow, wide in itertools.pairwise(widths):
+            norm, bend = nn.BatchNorm1d(wide), nn.LeakyReLU(negative_slope, inplace=True)
+            layers += [nn.Linear(narrow, wide, bias=False), norm, bend]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, rows_BNC: Tensor, neighbours_BNk: Tensor) -> Tensor:
+        """As ``EdgeConvolution``: ``own`` acts on x_i and ``other`` on x_j - x_i."""
+        ahead_BNC = self.other(rows_BNC)
+        edges_BNkC = (self.own(rows_BNC) - ahead_BNC)[:, :, None] + gather_rows(ahead_BNC, neighbours_BNk)
+        return max_pool(self.layers(edges_BNkC.flatten(0, 2)).unflatten(0, (-1, neighbours_BNk.shape[2]))).unflatten(
+            0, neighbours_BNk.shape[:2]
+        )
 
 
 def edge_statistics(centre_BNC: Tensor, ahead_BNC: Tensor, neighbours_BNk: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
-from pointlift.operators.edge_convolution import EdgeConvolution
+from pointlift.operators.edge_convolution import DeepEdgeConvolution, EdgeConvolution
 from pointlift.operators.neighbours import nearest_neighbours
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import Level, StudentOutput
 from pointlift.operators.visible_pooling import max_pool
 
 
@@ -24,8 +24,9 @@ class Settings(StudentSettings):
     """A DGCNN encoder."""
 
     kind: Literal["dgcnn"]
-    widths: tuple[int, ...] = Field(default=(64, 64, 128, 256), min_length=1)
-    """Widths of the edge convolutions; all of them together feed the last layer."""
+    widths: tuple[int | tuple[int, ...], ...] = Field(default=(64, 64, 128, 256), min_length=1)
+    """Widths of the edge convolutions, a list for one of several layers ([[64, 64], [64, 64], 64]: the network for
+    parts). All of their outputs together feed the last layer, and are a level of their own."""
     token_width: int = Field(default=1024, ge=1)
     """Width of tokens and embedding."""
     num_neighbours: int = Field(default=20, ge=2)
@@ -43,11 +44,16 @@ class DGCNN(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.width = settings.token_width
+        layers = [(width,) if isinstance(width, int) else width for width in settings.widths]
+        before = [3, *(widths[-1] for widths in layers)]
+        self.level_widths = (sum(before[1:]),)
         self.num_neighbours = settings.num_neighbours
-        before = (3, *settings.widths)
-        self.edges = nn.ModuleList(map(EdgeConvolution, before, settings.widths))
+        self.edges = nn.ModuleList(
+            EdgeConvolution(width, widths[0]) if len(widths) == 1 else DeepEdgeConvolution(width, widths)
+            for width, widths in zip(before, layers, strict=False)
+        )
         self.last = nn.Sequential(
-            nn.Linear(sum(settings.widths), self.width, bias=False), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)
+            nn.Linear(self.level_widths[0], self.width, bias=False), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)
         )
 
     def forward(self, points_BN3: Tensor) -> StudentOutput:
@@ -57,6 +63,9 @@ class DGCNN(nn.Module):
         for layer in self.edges:
             hidden = layer(hidden, nearest_neighbours(hidden, hidden, self.num_neighbours))
             found.append(hidden)
-        tokens_BNC = self.last(torch.cat(found, dim=2).flatten(0, 1)).unflatten(0, (batch, num_points))
+        local_BNC = torch.cat(found, dim=2)
+        tokens_BNC = self.last(local_BNC.flatten(0, 1)).unflatten(0, (batch, num_points))
         index_BN = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
-        return StudentOutput(max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, {})
+        return StudentOutput(
+            max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, {}, (Level(local_BNC, points_BN3, index_BN),)
+        )

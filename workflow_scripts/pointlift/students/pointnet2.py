@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.operators.neighbours import ball_query, farthest_point_sample, gather_rows
+from pointlift.operators.student_output import Level as OutputLevel
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.visible_pooling import max_pool
 from pointlift.students.layers import shared_layers
@@ -65,6 +66,7 @@ class PointNet2(nn.Module):
         super().__init__()
         self.width = settings.widths[-1]
         self.num_centres = [level.num_centres for level in settings.levels]
+        self.level_widths = (3, *(level.widths[-1] for level in settings.levels[:-1]))
         before = (0, *(level.widths[-1] for level in settings.levels))
         self.levels = nn.ModuleList(map(SetAbstraction, before, settings.levels))
         self.last = shared_layers(before[-1] + 3, settings.widths, bias=False)
@@ -77,14 +79,16 @@ class PointNet2(nn.Module):
         batch, num_points, _ = points_BN3.shape
         index_BG = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
         places_BG3, rows_BGC = points_BN3, points_BN3  # the first level sees places alone
+        levels = []
         for level, num_centres in zip(self.levels, self.num_centres, strict=True):
+            levels.append(OutputLevel(rows_BGC, places_BG3, index_BG))
             chosen = farthest_point_sample(places_BG3, num_centres)
             centres_BM3 = gather_rows(places_BG3, chosen)
             rows_BGC = level(centres_BM3, places_BG3, rows_BGC)
             places_BG3, index_BG = centres_BM3, index_BG.gather(1, chosen)
         merged = torch.cat([places_BG3.to(rows_BGC.dtype), rows_BGC], dim=2)
         tokens_BGC = self.last(merged.flatten(0, 1)).unflatten(0, merged.shape[:2])
-        return StudentOutput(max_pool(tokens_BGC), tokens_BGC, places_BG3, index_BG, {})
+        return StudentOutput(max_pool(tokens_BGC), tokens_BGC, places_BG3, index_BG, {}, tuple(levels))
 
 
 class SetAbstraction(nn.Module):

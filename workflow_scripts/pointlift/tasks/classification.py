@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,12 @@ from pointlift.contracts.metrics import Value
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.shards import Array
 from pointlift.tasks.judgement import Judgement, accuracy, mean_class_accuracy, right
-from pointlift.tasks.shapes import Predictions
+from pointlift.tasks.shapes import Predictions, Shapes
+
+if TYPE_CHECKING:  # judging imports no torch
+    from torch import nn
+
+    from pointlift.tasks.classifier import Classifier
 
 
 class Settings(TaskSettings):
@@ -33,6 +38,7 @@ class Settings(TaskSettings):
     """Epochs between two looks at val and test; the last epoch is always looked at."""
     finetunes: ClassVar[bool] = True
     joint: ClassVar[bool] = True
+    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "predictions"
 
 
 def build(settings: Settings) -> Classification:
@@ -45,6 +51,29 @@ class Classification:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    def model(self, student: nn.Module, shapes: Shapes, method: nn.Module | None) -> Classifier:
+        """What is trained."""
+        from pointlift.tasks.classifier import Classifier
+
+        return Classifier(student, shapes.num_classes, self.settings, method)
+
+    def training_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What the model reads of these shapes beside their points."""
+        return {"label": shapes.label[rows]}
+
+    def look(self, model: Classifier, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """The model's class scores of these shapes: ``logits`` (S, K) float32."""
+        return {"logits": model.answer(shapes.values[rows])}
+
+    def constant_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What of these shapes is stored once beside the answers: nothing more."""
+        del shapes, rows
+        return {}
+
+    def watched(self, looked: dict[str, Array], shapes: Shapes, rows: Array, chosen: Array) -> dict[str, float]:
+        """What the history says of the val shapes, ``chosen`` (S,) bool among ``rows``."""
+        return {"val_accuracy": accuracy(looked["logits"][chosen].argmax(axis=1), shapes.label[rows][chosen])}
 
     def evaluate(self, predictions: Predictions) -> Judgement:
         """Overall and mean class accuracy on test; ``val`` is the first epoch with the highest accuracy on val."""

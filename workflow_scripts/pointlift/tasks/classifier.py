@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.shards import Array
+from pointlift.training.inference import run_batched
 
 if TYPE_CHECKING:
     from pointlift.tasks.classification import Settings
@@ -71,6 +73,10 @@ class Classifier(nn.Module):
         """Class scores (B, K)."""
         scores: Tensor = self.head(self.student(points_BN3).embedding)
         return scores
+
+    def answer(self, points: Array) -> Array:
+        """Class scores (S, K) float32 of clouds (S, N, 3), in batches. Put it in eval mode first."""
+        return run_batched(self.logits, points, next(self.parameters()).device)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses and reported values of a batch with ``points`` (B, N, 3), ``label`` (B,) and what the method reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,13 +18,9 @@ from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.contracts.shards import Array
 from pointlift.contracts.stages import write_stage
 from pointlift.operators.initialisation import initialised
-from pointlift.tasks.classification import Classification
-from pointlift.tasks.classifier import Classifier
-from pointlift.tasks.judgement import accuracy
 from pointlift.tasks.shapes import Shapes
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
-from pointlift.training.inference import run_batched
 
 
 class FinetuneSettings(BaseSettings):
@@ -56,11 +52,33 @@ class Companion:
     prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
+class FinetunedTask(Protocol):
+    """What a task offers to be trained: the rest of it only judges."""
+
+    settings: Any
+    """With ``recipe``, ``log_every`` and the kind of shard of its ``answers``."""
+
+    def model(self, student: nn.Module, shapes: Shapes, method: nn.Module | None) -> Any:
+        """A module with ``student`` and ``head``; its forward gives the losses of a batch."""
+
+    def training_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What the model reads of these shapes beside their points."""
+
+    def look(self, model: Any, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """The answers on these shapes, one row each."""
+
+    def constant_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What is stored once beside the answers."""
+
+    def watched(self, looked: dict[str, Array], shapes: Shapes, rows: Array, chosen: Array) -> dict[str, float]:
+        """What the history says of the ``chosen`` ones."""
+
+
 @dataclass
 class Finetuning:
-    """A classification task, a student with its first weights, and the shapes to train and judge it on."""
+    """A task, a student with its first weights, and the shapes to train and judge it on."""
 
-    task: Classification
+    task: FinetunedTask
     student: nn.Module
     shapes: Shapes
     seed: int
@@ -68,10 +86,8 @@ class Finetuning:
     kept: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings, method = self.task.settings, self.companion.method if self.companion else None
-        self.model = initialised(
-            lambda: Classifier(self.student, self.shapes.num_classes, settings, method), "head", self.seed
-        )
+        method = self.companion.method if self.companion else None
+        self.model = initialised(lambda: self.task.model(self.student, self.shapes, method), "head", self.seed)
         self.judged = self.shapes.rows("val", "test")
         self.data = self._training_data()
 
@@ -94,41 +110,38 @@ class Finetuning:
         )
 
     def save_predictions(self, path: Path) -> None:
-        """Write the logits of every val and test shape at every logged epoch."""
-        epochs = sorted(int(name) for name in self.kept)
+        """Write the answers on every val and test shape at every logged epoch."""
+        epochs = sorted({int(key.split(".")[0]) for key in self.kept})
+        names = sorted({key.split(".")[1] for key in self.kept})
         arrays = {
             "epoch": np.array(epochs, dtype=np.int64),
-            "logits": np.stack([self.kept[str(epoch)].numpy() for epoch in epochs]),
+            **{name: np.stack([self.kept[f"{epoch}.{name}"].numpy() for epoch in epochs]) for name in names},
+            **self.task.constant_arrays(self.shapes, self.judged),
             "label": self.shapes.label[self.judged],
             "split": self.shapes.split[self.judged],
         }
         ids = [self.shapes.ids[row] for row in self.judged]
-        write_stage(path, "predictions", ids, arrays, num_train=len(self.data))
+        write_stage(path, self.task.settings.answers, ids, arrays, num_train=len(self.data))
 
     def _training_data(self) -> TensorData:
         row_of = {self.shapes.ids[row]: row for row in self.shapes.rows("train")}
-        if self.companion is None:
-            rows = np.array(list(row_of.values()))
-            return TensorData({"points": self.shapes.values[rows], "label": self.shapes.label[rows]})
-        strangers = [shape_id for shape_id in self.companion.ids if shape_id not in row_of]
+        beside = self.companion
+        strangers = [shape_id for shape_id in beside.ids if shape_id not in row_of] if beside is not None else []
         if strangers:
             raise ArtifactError(f"{strangers[0]} is not in the train split, yet a distillation target was given for it")
-        rows = np.array([row_of[shape_id] for shape_id in self.companion.ids])
-        arrays = {**self.companion.arrays, "points": self.shapes.values[rows], "label": self.shapes.label[rows]}
-        return TensorData(arrays, self.companion.prepare)
+        rows = np.array([row_of[shape_id] for shape_id in (row_of if beside is None else beside.ids)])
+        arrays = {"points": self.shapes.values[rows], **self.task.training_arrays(self.shapes, rows)}
+        return TensorData(arrays) if beside is None else TensorData({**beside.arrays, **arrays}, beside.prepare)
 
     def _look(self, epoch: int) -> dict[str, float]:
-        """Keep the logits of val and test; report val alone: the test split is judged by ``evaluate`` only."""
+        """Keep the answers on val and test; report val alone: the test split is judged by ``evaluate`` only."""
         settings = self.task.settings
         if (epoch + 1) % settings.log_every and epoch + 1 != settings.recipe.epochs:
             return {}
-        device = next(self.model.parameters()).device
-        logits = run_batched(self.model.logits, self.shapes.values[self.judged], device)
-        self.kept[str(epoch)] = torch.from_numpy(logits)
+        looked = self.task.look(self.model, self.shapes, self.judged)
+        self.kept.update({f"{epoch}.{name}": torch.from_numpy(array) for name, array in looked.items()})
         val = np.isin(self.judged, self.shapes.rows("val"))
-        if not val.any():
-            return {}
-        return {"val_accuracy": accuracy(logits[val].argmax(axis=1), self.shapes.label[self.judged][val])}
+        return self.task.watched(looked, self.shapes, self.judged, val) if val.any() else {}
 
     def deployed(self) -> nn.Module:
         """Student and head, without what was there for training alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,15 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import SPLITS, UNLABELLED, read_manifest
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stage, read_stages
+from pointlift.tasks.part_scores import PartCounts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The named parts of a dataset's shapes: label (S, N) int16 of every point, -1 for none; of_class (K, P) bool."""
+
+    label: Array
+    of_class: Array
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,7 @@ class Shapes:
     """The usable shapes of a dataset, in the manifest's order, one row each.
 
     values : (S, N, 3) float32 points or (S, C) float32 embeddings; label : (S,) int64 in 0 .. K - 1;
-    split : (S,) uint8, 0 train, 1 val, 2 test.
+    split : (S,) uint8, 0 train, 1 val, 2 test; parts : of clouds whose points have some.
     """
 
     ids: tuple[str, ...]
@@ -27,6 +36,7 @@ class Shapes:
     label: Array
     split: Array
     num_classes: int
+    parts: Parts | None = None
 
     def rows(self, *splits: str) -> Array:
         """Row numbers of these splits."""
@@ -52,6 +62,40 @@ class Predictions:
         return np.flatnonzero(self.split == SPLITS.index(split))
 
 
+@dataclass(frozen=True)
+class PartPredictions:
+    """A finetuned student's answers on the points of val and test, counted by part; see the stage of this name."""
+
+    ids: tuple[str, ...]
+    arrays: dict[str, Array]
+    num_train: int
+
+    @property
+    def epoch(self) -> Array:
+        """(E,) int64, rising; the last is the end of training."""
+        return self.arrays["epoch"]
+
+    @property
+    def label(self) -> Array:
+        """(S,) int64: the class of each shape."""
+        return self.arrays["label"]
+
+    @property
+    def own(self) -> Array:
+        """(S, P) bool: whether a part is one of the shape's class."""
+        return self.arrays["own"]
+
+    def rows(self, split: str) -> Array:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.arrays["split"] == SPLITS.index(split))
+
+    def counts(self, epoch: int, *, free: bool = False) -> PartCounts:
+        """Points by part at a logged epoch; ``free``: answers are the best of all parts, not of the class's own."""
+        word = "free_" if free else ""
+        answered, hits = self.arrays[f"{word}answered"][epoch], self.arrays[f"{word}hits"][epoch]
+        return PartCounts(self.arrays["labelled"], answered, hits)
+
+
 def read_clouds(manifest: Path, points: Sequence[Path]) -> Shapes:
     """The valid clouds of a dataset; all must have the same number of points."""
     shard = read_stages(points, "points")
@@ -60,8 +104,17 @@ def read_clouds(manifest: Path, points: Sequence[Path]) -> Shapes:
     starts, counts = shard["point_offsets"][rows], np.diff(shard["point_offsets"])[rows]
     if (counts != counts[0]).any():
         raise ArtifactError(f"a task on shapes needs clouds of one size; these have {counts.min()} to {counts.max()}")
-    clouds = shard["points"][starts[:, None] + np.arange(counts[0])]
-    return Shapes(shapes.ids, clouds, shapes.label, shapes.split, shapes.num_classes)
+    every = starts[:, None] + np.arange(counts[0])
+    parts = None
+    if "part_label" in shard.arrays:
+        of_class = parts_of_classes(shard.attributes["class_names"], shard.attributes["part_names"])
+        parts = Parts(shard["part_label"][every], of_class[: shapes.num_classes])
+    return Shapes(shapes.ids, shard["points"][every], shapes.label, shapes.split, shapes.num_classes, parts)
+
+
+def parts_of_classes(class_names: Sequence[str], part_names: Sequence[str]) -> Array:
+    """Whether part ``<class>/<part>`` is one of a class, (K, P) bool."""
+    return np.array([[part.split("/")[0] == name for part in part_names] for name in class_names])
 
 
 def read_embeddings(manifest: Path, embeddings: Path) -> Shapes:
@@ -74,7 +127,19 @@ def read_embeddings(manifest: Path, embeddings: Path) -> Shapes:
 
 def read_predictions(manifest: Path, predictions: Path) -> Predictions:
     """Read predictions and check that they are of this manifest's shapes, labels and splits."""
-    shard = read_stage(predictions, "predictions")
+    shard = _read_answers(manifest, predictions, "predictions")
+    arrays = {name: shard[name] for name in ("epoch", "logits", "label", "split")}
+    return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
+
+
+def read_part_predictions(manifest: Path, predictions: Path) -> PartPredictions:
+    """Read counts of part answers and check that they are of this manifest's shapes, labels and splits."""
+    shard = _read_answers(manifest, predictions, "part_predictions")
+    return PartPredictions(shard.ids, shard.arrays, num_train=int(shard.attributes["num_train"]))
+
+
+def _read_answers(manifest: Path, predictions: Path, kind: str) -> Shard:
+    shard = read_stage(predictions, kind)
     listed = read_manifest(manifest).set_index("shape_id")
     unknown = [shape_id for shape_id in shard.ids if shape_id not in listed.index]
     if unknown:
@@ -82,8 +147,7 @@ def read_predictions(manifest: Path, predictions: Path) -> Predictions:
     now = listed.loc[list(shard.ids)]
     if not np.array_equal(now["label"], shard["label"]) or not np.array_equal(_codes(now["split"]), shard["split"]):
         raise ArtifactError(f"{predictions}: its labels or splits are not those of {manifest}; make them anew")
-    arrays = {name: shard[name] for name in ("epoch", "logits", "label", "split")}
-    return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
+    return shard
 
 
 def _join(manifest: Path, shard: Shard) -> Shapes:
@@ -112,3 +176,11 @@ def _codes(splits: Iterable[str]) -> Array:
 def _rows_of(shard: Shard, ids: Sequence[str]) -> Array:
     row = {shape_id: number for number, shape_id in enumerate(shard.ids)}
     return np.array([row[shape_id] for shape_id in ids])
+
+
+#: What reads the answers that a task judges, by their kind of shard.
+READERS: dict[str, Callable[[Path, Path], Shapes | Predictions | PartPredictions]] = {
+    "embeddings": read_embeddings,
+    "predictions": read_predictions,
+    "part_predictions": read_part_predictions,
+}

@@ -1,0 +1,138 @@
+"""Part segmentation: the student is trained to give every point its part, knowing the class of the shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.metrics import Value
+from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.shards import Array
+from pointlift.tasks.judgement import Judgement
+from pointlift.tasks.part_scores import PartCounts, class_mean, count_parts, shape_iou
+from pointlift.tasks.shapes import PartPredictions, Parts, Shapes
+
+if TYPE_CHECKING:  # judging imports no torch
+    from torch import nn
+
+    from pointlift.tasks.segmenter import Segmenter
+
+
+class Settings(TaskSettings):
+    """Finetuning for part segmentation."""
+
+    kind: Literal["part_segmentation"]
+    recipe: Recipe
+    head_widths: tuple[int, ...] = Field(default=(512, 256, 128), min_length=1)
+    """Blocks over [token, embedding, class, levels] of every point, before the last layer (PointMCD's PointNet)."""
+    head_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """After every block but the last."""
+    category_width: int | None = Field(default=None, ge=1)
+    """Width of a block over the class's one-hot vector; None: it is read as it is."""
+    read_tokens: bool = True
+    """False: the student's tokens reach the head only through its embedding and levels (DGCNN's form)."""
+    level_blocks: tuple[tuple[int, ...], ...] = ()
+    """Blocks after each level of the student is joined, coarsest first (PointNet++'s feature propagation); (): none."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability taken from the part and shared by the P - 1 others."""
+    task_weight: float = Field(default=1.0, gt=0.0)
+    """Of the segmentation loss, beside a distillation loss (PointMCD's PointNet: 0.1)."""
+    orthogonality_weight: float = Field(default=0.001, ge=0.0)
+    """Of the student's orthogonality term, where it has one and no distillation method weights it already."""
+    log_every: int = Field(default=10, ge=1)
+    """Epochs between two looks at val and test; the last epoch is always looked at."""
+    finetunes: ClassVar[bool] = True
+    joint: ClassVar[bool] = True
+    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "part_predictions"
+
+
+def build(settings: Settings) -> PartSegmentation:
+    """The task."""
+    return PartSegmentation(settings)
+
+
+class PartSegmentation:
+    """Instance and class mIoU after training: at the last epoch (headline), and at the epoch that was best on val."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def model(self, student: nn.Module, shapes: Shapes, method: nn.Module | None) -> Segmenter:
+        """What is trained. Raises ``ConfigError`` for a dataset without part labels."""
+        from pointlift.tasks.segmenter import Segmenter
+
+        num_parts = _parts(shapes).of_class.shape[1]
+        return Segmenter(student, shapes.num_classes, num_parts, self.settings, method)
+
+    def training_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What the model reads of these shapes beside their points."""
+        return {"label": shapes.label[rows], "part_label": _parts(shapes).label[rows]}
+
+    def look(self, model: Segmenter, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """Counts of the model's answers on these shapes, each (S, P) int32."""
+        parts = _parts(shapes)
+        own, free = model.answer(shapes.values[rows], shapes.label[rows], parts.of_class)
+        num_parts = parts.of_class.shape[1]
+        counts = count_parts(parts.label[rows], own, num_parts)
+        free_counts = count_parts(parts.label[rows], free, num_parts)
+        return {
+            "hits": counts.hits,
+            "answered": counts.answered,
+            "free_hits": free_counts.hits,
+            "free_answered": free_counts.answered,
+        }
+
+    def constant_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+        """What of these shapes is stored once beside the answers."""
+        parts = _parts(shapes)
+        labelled = count_parts(parts.label[rows], parts.label[rows], parts.of_class.shape[1]).labelled
+        return {"labelled": labelled, "own": parts.of_class[shapes.label[rows]]}
+
+    def watched(self, looked: dict[str, Array], shapes: Shapes, rows: Array, chosen: Array) -> dict[str, float]:
+        """What the history says of the val shapes, ``chosen`` (S,) bool among ``rows``."""
+        constant = self.constant_arrays(shapes, rows)
+        counts = PartCounts(constant["labelled"], looked["answered"], looked["hits"])
+        return {"val_instance_miou": float(shape_iou(counts, constant["own"])[chosen].mean())}
+
+    def evaluate(self, predictions: PartPredictions) -> Judgement:
+        """Scores on test; ``val`` is the first epoch with the highest instance mIoU on val.
+
+        ``instance_miou`` and ``class_miou``: answers among the parts of the shape's class, a part that is answered but
+        not labelled counts 0. ``instance_miou_compat``: answers among all parts, such a part counts 1 (PointMCD).
+        """
+        test, val = predictions.rows("test"), predictions.rows("val")
+        iou = np.stack(
+            [shape_iou(predictions.counts(epoch), predictions.own) for epoch in range(len(predictions.epoch))]
+        )
+        values = _values(predictions, iou, -1, test, "last")
+        if len(val):
+            best = int(iou[:, val].mean(axis=1).argmax())
+            values += _values(predictions, iou, best, test, "val")
+        return Judgement(
+            values=values,
+            test_ids=tuple(predictions.ids[row] for row in test),
+            n_train=predictions.num_train,
+            outcomes={"instance_miou": tuple(iou[-1, test].tolist())},
+        )
+
+
+def _parts(shapes: Shapes) -> Parts:
+    if shapes.parts is None:
+        raise ConfigError("part_segmentation: the dataset has no part labels; name one that has")
+    return shapes.parts
+
+
+def _values(
+    predictions: PartPredictions, iou: Array, epoch: int, test: Array, selection: Literal["last", "val"]
+) -> tuple[Value, ...]:
+    compat = shape_iou(predictions.counts(epoch, free=True), predictions.own, strict=False)[test]
+    found = {
+        "instance_miou": float(iou[epoch, test].mean()),
+        "class_miou": class_mean(iou[epoch, test], predictions.label[test]),
+        "instance_miou_compat": float(compat.mean()),
+    }
+    return tuple(Value(metric=name, value=value, selection=selection) for name, value in found.items())

@@ -1,0 +1,128 @@
+"""Student plus segmentation head as one module to train: a part for every input point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pointlift.contracts.shards import Array
+from pointlift.operators.neighbours import interpolate_rows
+from pointlift.operators.student_output import StudentOutput
+from pointlift.tasks.classifier import smoothed_cross_entropy
+
+if TYPE_CHECKING:
+    from pointlift.tasks.part_segmentation import Settings
+
+_NO_PART = -1
+
+
+class Segmenter(nn.Module):
+    """What is trained: student, head and, in the joint form, a distillation method that reads the same output."""
+
+    def __init__(
+        self, student: nn.Module, num_classes: int, num_parts: int, settings: Settings, method: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.settings, self.student, self.method = settings, student, method
+        levels: tuple[int, ...] = getattr(student, "level_widths", ())
+        self.head = SegmentationHead(int(student.width), levels, num_classes, num_parts, settings)  # type: ignore[arg-type]
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses and reported values of a batch: ``points`` (B, N, 3), ``label`` (B,), ``part_label`` (B, N)."""
+        output = self.student(batch["points"])
+        values = {} if self.method is None else dict(self.method(output, batch))
+        if "orthogonality" in output.losses and "orthogonality_loss" not in values:
+            values["orthogonality_loss"] = self.settings.orthogonality_weight * output.losses["orthogonality"]
+        logits_BNP = self.head(output, batch["points"], batch["label"]).float()
+        wanted = batch["part_label"].long()
+        known = wanted != _NO_PART
+        task_loss = smoothed_cross_entropy(logits_BNP[known], wanted[known], self.settings.label_smoothing)
+        values["task_loss"] = self.settings.task_weight * task_loss
+        with torch.no_grad():
+            values["train_point_accuracy"] = (logits_BNP.argmax(dim=2) == wanted)[known].float().mean()
+        return values
+
+    def answer(self, points: Array, label: Array, of_class: Array, batch_size: int = 32) -> tuple[Array, Array]:
+        """Parts of every point of clouds (S, N, 3) of the classes ``label`` (S,): two (S, N) int64.
+
+        The best of the class's own parts, ``of_class`` (K, P) bool, and the best of all. Put it in eval mode first.
+        """
+        device = next(self.parameters()).device
+        own, free = [], []
+        for first in range(0, len(points), batch_size):
+            rows = slice(first, first + batch_size)
+            clouds, classes = torch.from_numpy(points[rows]).to(device), torch.from_numpy(label[rows]).to(device)
+            with torch.no_grad():
+                logits_BNP = self.head(self.student(clouds), clouds, classes).float()
+            allowed = torch.from_numpy(of_class[label[rows]]).to(device)
+            free.append(logits_BNP.argmax(dim=2).cpu().numpy())
+            own.append(logits_BNP.masked_fill(~allowed[:, None], -torch.inf).argmax(dim=2).cpu().numpy())
+        return np.concatenate(own), np.concatenate(free)
+
+
+class SegmentationHead(nn.Module):
+    """Scores of every part for every input point, from a student's output and the class of the shape.
+
+    Rows are [token, embedding, class]; they are carried from level to level, coarsest first, by interpolation, joined
+    with the level's own rows (PointNet++, section 3.4), and carried from the finest to the points.
+    """
+
+    def __init__(
+        self, width: int, level_widths: tuple[int, ...], num_classes: int, num_parts: int, settings: Settings
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.read_tokens = num_classes, settings.read_tokens
+        self.category = None
+        if settings.category_width is not None:
+            self.category = blocks(num_classes, [settings.category_width], 0.0)
+        at = (width if settings.read_tokens else 0) + width + (settings.category_width or num_classes)
+        self.levels = nn.ModuleList()
+        for number, level_width in enumerate(reversed(level_widths)):
+            widths = settings.level_blocks[number] if number < len(settings.level_blocks) else ()
+            self.levels.append(blocks(at + level_width, widths, 0.0))
+            at = widths[-1] if widths else at + level_width
+        self.last = blocks(at, settings.head_widths, settings.head_dropout)
+        self.scores = nn.Linear(settings.head_widths[-1], num_parts, bias=False)
+
+    def forward(self, output: StudentOutput, points_BN3: Tensor, label_B: Tensor) -> Tensor:
+        """(B, N, P), in the order of the points."""
+        category = functional.one_hot(label_B, self.num_classes).to(output.embedding.dtype)
+        if self.category is not None:
+            category = self.category(category)
+        whole = torch.cat([output.embedding, category], dim=1)[:, None].expand(-1, output.tokens.shape[1], -1)
+        rows = torch.cat([output.tokens, whole], dim=2) if self.read_tokens else whole
+        place, index = output.token_xyz, output.token_index
+        for layer, level in zip(self.levels, reversed(output.levels), strict=True):
+            rows = torch.cat([_carried(rows, place, index, level.xyz, level.point_index), level.rows], dim=2)
+            rows, place, index = per_row(layer, rows), level.xyz, level.point_index
+        every = torch.arange(points_BN3.shape[1], device=points_BN3.device).expand(len(points_BN3), -1)
+        rows = _carried(rows, place, index, points_BN3, every)
+        return per_row(self.scores, per_row(self.last, rows))
+
+
+def _carried(rows: Tensor, place: Tensor, index: Tensor, to_place: Tensor, to_index: Tensor) -> Tensor:
+    """Rows at other points of the same clouds: as they are where these are the same points, else interpolated."""
+    if index.shape == to_index.shape and torch.equal(index, to_index):
+        return rows
+    return interpolate_rows(rows, place, to_place)
+
+
+def per_row(layer: nn.Module, rows_BNC: Tensor) -> Tensor:
+    """``layer`` over the rows of all clouds together, as its batch norms want them."""
+    flat: Tensor = layer(rows_BNC.flatten(0, 1))
+    return flat.unflatten(0, rows_BNC.shape[:2])
+
+
+def blocks(width: int, widths: tuple[int, ...] | list[int], dropout: float) -> nn.Sequential:
+    """Linear without bias, batch norm and ReLU per width, over rows; dropout after every block but the last."""
+    layers: list[nn.Module] = []
+    for number, wider in enumerate(widths):
+        layers += [nn.Linear(width, wider, bias=False), nn.BatchNorm1d(wider), nn.ReLU(inplace=True)]
+        if dropout and number < len(widths) - 1:
+            layers.append(nn.Dropout(dropout))
+        width = wider
+    return nn.Sequential(*layers)
