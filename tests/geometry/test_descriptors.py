@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pointlift.geometry.descriptors import LARGEST_DISTANCE, d2_histogram, principal_spreads, shape_descriptor
+from pointlift.geometry.descriptors import LARGEST_DISTANCE, d2_histogram, nearby, principal_spreads, shape_descriptor
 
 
 def rng(seed=0):
@@ -58,3 +58,13 @@ def test_descriptor_tells_shapes_apart_and_samples_of_one_shape_not():
     again = np.abs(shape_descriptor(ball, rng()) - shape_descriptor(sphere(1024, 2), rng())).sum()
     other = np.abs(shape_descriptor(ball, rng()) - shape_descriptor(stick, rng())).sum()
     assert again < 0.1 < 0.5 < other
+
+
+def test_nearby_descriptors_are_those_of_the_slow_formula_across_blocks():
+    first, second = rng(1).random((600, 5)), rng(2).random((70, 5))
+    apart = np.array([[sum(abs(a - b)) for b in second] for a in first])
+    expected = [(i, j) for i in range(600) for j in range(70) if apart[i, j] < 0.6]
+    found = list(nearby(first, second, 0.6))
+    assert [(i, j) for i, j, _ in found] == expected and len(expected) > 100
+    assert np.allclose([distance for _, _, distance in found], [apart[pair] for pair in expected])
+    assert list(nearby(first[:0], second, 0.6)) == []

@@ -4,9 +4,9 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from pointlift.contracts.blocks import Scan
-from pointlift.geometry.duplicates import aligned_chamfer, near_duplicates
+from pointlift.geometry.duplicates import aligned_chamfer, near_duplicates, near_twins
 from pointlift.geometry.meshes import Mesh, normalise
-from pointlift.geometry.sampling import sample_scan, sample_surface
+from pointlift.geometry.sampling import farthest_point_order, sample_scan, sample_surface
 
 
 def boxes(*parts):
@@ -62,6 +62,38 @@ def test_every_copy_finds_its_original_and_nothing_else(mirror):
 @pytest.mark.parametrize("seed", range(3))
 def test_two_samples_of_one_surface_are_one_spacing_apart_in_any_pose(name, seed):
     assert np.isclose(aligned_chamfer(copy(name, seed, mirror=bool(seed % 2)), sampled(name, 1)), 1, atol=0.15)
+
+
+def evenly_laid(name, seed, dense):
+    """1,024 farthest points of ``dense`` random ones, as many clouds come."""
+    mesh = Mesh(np.asarray(SHAPES[name].vertices), np.asarray(SHAPES[name].faces))
+    points = sample_surface(mesh, dense, np.random.default_rng(seed))[0].astype(np.float64)
+    return points[farthest_point_order(points, 1024)]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("dense", [1400, 4096])
+def test_evenly_laid_points_are_one_spacing_apart_too(name, dense):
+    laid = evenly_laid(name, 0, dense)
+    assert np.isclose(aligned_chamfer(laid, sampled(name, 1)), 1, atol=0.15)
+    assert np.isclose(aligned_chamfer(laid, evenly_laid(name, 1, dense)), 1, atol=0.2)
+    others = [other for other in SHAPES if other != name]
+    found = near_duplicates([laid], [sampled(name, 1), *(sampled(other, 1) for other in others)])
+    assert [second for _, second, _ in found] == [0]
+
+
+def test_twins_of_a_list_are_pairs_of_different_places():
+    points = [
+        sampled("hook", 1),
+        sampled("torus", 2),
+        copy("hook", 3, mirror=True),
+        sampled("ball", 4),
+        sampled("hook", 5),
+    ]
+    found = near_twins(points)
+    assert [(first, second) for first, second, _ in found] == [(0, 2), (0, 4), (2, 4)]
+    assert found == [pair for pair in near_duplicates(points, points) if pair[0] < pair[1]]
+    assert near_twins([]) == []
 
 
 def test_the_same_points_are_at_distance_zero():

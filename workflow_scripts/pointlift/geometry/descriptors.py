@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from pointlift.contracts.shards import Array
 
 LARGEST_DISTANCE = 3.0  # the end of a D2 histogram, in mean distances; what lies beyond is counted in the last bin
+_BLOCK = 256  # rows that are compared at a time
 
 
 def d2_histogram(points: Array, bins: int, pairs: int, rng: np.random.Generator) -> Array:
@@ -44,3 +48,14 @@ def shape_descriptor(points: Array, rng: np.random.Generator, bins: int = 48, pa
     """
     cumulative = np.cumsum(d2_histogram(points, bins, pairs, rng)) * (LARGEST_DISTANCE / bins)
     return np.concatenate([cumulative, principal_spreads(points)])
+
+
+def nearby(first: Array, second: Array, limit: float) -> Iterator[tuple[int, int, float]]:
+    """(row of first, row of second, L1 distance) of all descriptors nearer than ``limit``, sorted by rows.
+
+    first (a, d), second (b, d). Compared in blocks: ``_BLOCK`` x b distances are held at a time.
+    """
+    for start in range(0, len(first), _BLOCK):
+        apart = cdist(first[start : start + _BLOCK], second, "cityblock")
+        for row, column in np.argwhere(apart < limit):
+            yield start + int(row), int(column), float(apart[row, column])

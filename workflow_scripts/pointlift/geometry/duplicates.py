@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array
-from pointlift.geometry.descriptors import shape_descriptor
+from pointlift.geometry.descriptors import nearby, shape_descriptor
 
 DEFAULT_THRESHOLD = 1.3
 _POINTS = 1024
 _CANDIDATE_DISTANCE = 0.10  # L1 between descriptors; 99 % of copies sampled anew lie below 0.08
+_EVEN_DISTANCE = 0.16  # where one is laid evenly: thin parts then have more points than their area; 21 copies: to 0.12
+_EVEN = 0.4  # variation of the spacing: a random sample of a surface has 0.52, farthest points have 0.10 to 0.30
+_POSES_HELD = 512
 _HOPELESS = (1.8, 1.25)  # thresholds above which a coarse and a half-refined alignment are given up
 _SIMILAR_SPREAD = 1.15  # principal axes whose spreads differ by less than this ratio may have changed places
 _COARSE_POINTS = 40
@@ -29,7 +32,8 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Pairs (index_a, index_b, chamfer) of shapes nearer than ``threshold``, sorted by index.
 
-    points_a, points_b : point sets (n, 3) drawn from surfaces by area; ``_POINTS`` of each are used. Candidates are
+    points_a, points_b : point sets (n, 3) on surfaces, of different points in no order, random by area or laid evenly;
+    ``_POINTS`` of each are used. Candidates are
     pairs with similar ``shape_descriptor``; their chamfer distance is the least that turning, mirroring, moving and
     scaling one onto the other finds, in spacings: 1 means as near as two samples of one surface (``aligned_chamfer``).
     Where one set may have inner surfaces that the other lacks (a model and its watertight repair), draw the points
@@ -37,16 +41,38 @@ def near_duplicates(
     """
     if not len(points_a) or not len(points_b):
         return []
-    poses_b = [_pose(points) for points in points_b]
-    descriptors_b = np.stack([_descriptor(points) for points in points_b])
+    return _judged(points_a, points_b, _candidates(points_a, points_b), threshold)
+
+
+def near_twins(points: Sequence[Array], threshold: float = DEFAULT_THRESHOLD) -> list[tuple[int, int, float]]:
+    """``near_duplicates`` of a list with itself: (first, second, chamfer) with first < second, sorted by index."""
+    if not len(points):
+        return []
+    pairs = ((first, second) for first, second in _candidates(points, points) if first < second)
+    return _judged(points, points, pairs, threshold)
+
+
+def _candidates(points_a: Sequence[Array], points_b: Sequence[Array]) -> Iterable[tuple[int, int]]:
+    """Pairs with similar descriptors, sorted by index."""
+    descriptors_a = np.stack([_descriptor(points) for points in points_a])
+    descriptors_b = descriptors_a if points_b is points_a else np.stack([_descriptor(points) for points in points_b])
+    even_a, even_b = ([_is_even(points) for points in side] for side in (points_a, points_b))
+    for first, second, apart in nearby(descriptors_a, descriptors_b, _EVEN_DISTANCE):
+        if apart < (_EVEN_DISTANCE if even_a[first] or even_b[second] else _CANDIDATE_DISTANCE):
+            yield first, second
+
+
+def _judged(
+    points_a: Sequence[Array], points_b: Sequence[Array], pairs: Iterable[tuple[int, int]], threshold: float
+) -> list[tuple[int, int, float]]:
+    """The pairs whose chamfer distance is below the threshold. A pose is kept for a while: memory stays bounded."""
+    pose_a = lru_cache(1)(lambda index: _pose(points_a[index]))
+    pose_b = lru_cache(_POSES_HELD)(lambda index: _pose(points_b[index]))
     found = []
-    for index_a, points in enumerate(points_a):
-        apart = cdist(_descriptor(points)[None], descriptors_b, "cityblock")[0]
-        pose_a = _pose(points)
-        for index_b in np.flatnonzero(apart < _CANDIDATE_DISTANCE):
-            chamfer = _aligned_chamfer(pose_a, poses_b[index_b], threshold)
-            if chamfer < threshold:
-                found.append((index_a, int(index_b), chamfer))
+    for first, second in pairs:
+        chamfer = _aligned_chamfer(pose_a(first), pose_b(second), threshold)
+        if chamfer < threshold:
+            found.append((first, second, chamfer))
     return found
 
 
@@ -54,10 +80,10 @@ def aligned_chamfer(points_a: Array, points_b: Array) -> float:
     """Chamfer distance after the best similarity or mirror similarity found, in spacings of the points.
 
     Mean of the two mean nearest-neighbour distances, over the mean distance from a point to its nearest in the same
-    set: two samples of one surface come to 1 whatever its area. Both shapes are brought to their principal axes; every
-    sign and every exchange of axes with like spreads is tried (with turns between them where axes are not determined),
-    and the best few are refined by iterated closest points in both directions (Besl, McKay 1992; scale as Umeyama
-    1991).
+    set (less where points are laid evenly, see ``_reach``): two samples of one surface come to 1 whatever its area.
+    Both shapes are brought to their principal axes; every sign and every exchange of axes with like spreads is tried
+    (with turns between them where axes are not determined), and the best few are refined by iterated closest points in
+    both directions (Besl, McKay 1992; scale as Umeyama 1991).
     """
     return _aligned_chamfer(_pose(points_a), _pose(points_b), threshold=np.inf)
 
@@ -66,7 +92,7 @@ def aligned_chamfer(points_a: Array, points_b: Array) -> float:
 class _Pose:
     """Points (n, 3) with mean 0 and root mean square radius 1 along their principal axes.
 
-    spreads : (3,) standard deviations along the axes, descending; spacing : mean distance to the nearest other point.
+    spreads : (3,) standard deviations along the axes, descending; spacing : ``_reach``.
     """
 
     points: Array
@@ -86,7 +112,30 @@ def _pose(points: Array) -> _Pose:
     _, spreads, axes = np.linalg.svd(centred / (radius if radius > 0 else 1.0), full_matrices=False)
     moved = centred @ axes.T / (radius if radius > 0 else 1.0)
     tree = cKDTree(moved)
-    return _Pose(moved, spreads / np.sqrt(len(points)), float(tree.query(moved, k=2)[0][:, 1].mean()), tree)
+    return _Pose(moved, spreads / np.sqrt(len(points)), _reach(tree.query(moved, k=2)[0][:, 1]), tree)
+
+
+def _reach(gaps: Array) -> float:
+    """How far it is on average from any place of the surface to the nearest point, from the points' own gaps (n,).
+
+    As far as from one point to the next where points are random by area. Points laid evenly stand as far from each
+    other as they can, and no place is far from one: for farthest points of 10,000, 2,048 and 1,400 random ones on 21
+    surfaces the ratio was 0.48, 0.59 and 0.72, where the gaps varied (standard deviation over mean) by 0.11, 0.18 and
+    0.27: the line through these.
+    """
+    mean = float(gaps.mean())
+    variation = _variation(gaps)
+    return mean * min(1.0, 0.345 + 1.36 * variation) if variation < _EVEN else mean
+
+
+def _variation(gaps: Array) -> float:
+    mean = float(gaps.mean())
+    return float(gaps.std()) / mean if mean > 0 else 1.0
+
+
+def _is_even(points: Array) -> bool:
+    points = np.asarray(_evenly(points, _POINTS), dtype=np.float64)
+    return _variation(cKDTree(points).query(points, k=2)[0][:, 1]) < _EVEN
 
 
 def _aligned_chamfer(first: _Pose, second: _Pose, threshold: float) -> float:
