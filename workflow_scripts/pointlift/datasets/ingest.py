@@ -31,7 +31,9 @@ def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], 
     """
     meshes: list[Mesh] = []
     centres, scales, quarantine = np.zeros((len(ids), 3)), np.ones(len(ids)), {}
+    entries: dict[str, Any] = {}
     for row, shape_id in enumerate(ids):
+        entries[shape_id] = asdict(dataset.entry(shape_id))  # beside its shape, whose bytes are at hand
         try:
             source = dataset.load(shape_id)
             mesh, centres[row], scales[row] = normalise(Mesh(source.vertices, source.faces, source.part_label))
@@ -43,7 +45,7 @@ def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], 
     arrays = _pack_meshes(meshes, with_parts=bool(dataset.part_names))
     arrays["centre"], arrays["scale"] = centres.astype(np.float32), scales.astype(np.float32)
     arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
-    return arrays, _attributes(dataset, ids, quarantine)
+    return arrays, _attributes(dataset, entries, quarantine)
 
 
 def load_points_shard(
@@ -57,7 +59,9 @@ def load_points_shard(
     rows: list[dict[str, Array]] = []
     boxes: list[Boxes | None] = []
     quarantine: dict[str, str] = {}
+    entries: dict[str, Any] = {}
     for shape_id in ids:
+        entries[shape_id] = asdict(dataset.entry(shape_id))
         try:
             cloud = _complete(dataset, clouds.check(dataset.load_points(shape_id)))
             rng = np.random.default_rng(stable_seed(shape_id, settings.seed, "points"))
@@ -77,7 +81,7 @@ def load_points_shard(
         arrays |= _pack_boxes(boxes)
     arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
     of_points = {"semantic_names": list(dataset.semantic_names), "box_names": list(dataset.box_names)}
-    return arrays, _attributes(dataset, ids, quarantine) | of_points
+    return arrays, _attributes(dataset, entries, quarantine) | of_points
 
 
 def _complete(dataset: PointDataset, cloud: PointCloud) -> PointCloud:
@@ -111,10 +115,10 @@ def _pack_boxes(boxes: Sequence[Boxes | None]) -> dict[str, Array]:
     return {"boxes": packed.astype(np.float32), "box_offsets": offsets, "box_label": label}
 
 
-def _attributes(dataset: Source, ids: Sequence[str], quarantine: dict[str, str]) -> dict[str, Any]:
+def _attributes(dataset: Source, entries: dict[str, Any], quarantine: dict[str, str]) -> dict[str, Any]:
     return {
         "quarantine": quarantine,
-        "entries": {shape_id: asdict(dataset.entry(shape_id)) for shape_id in ids},
+        "entries": entries,
         "class_names": list(dataset.class_names),
         "part_names": list(dataset.part_names),
         "licence": dataset.licence,

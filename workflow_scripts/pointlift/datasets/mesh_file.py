@@ -104,7 +104,7 @@ def _read_by_trimesh(content: bytes, kind: str) -> Mesh:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             scene = trimesh.load_scene(io.BytesIO(content), file_type=kind, process=False, **options)
-            bodies = [body for body in scene.dump() if isinstance(body, trimesh.Trimesh)]
+            bodies = [body for body in _bodies(scene, kind) if isinstance(body, trimesh.Trimesh)]
     except Exception as error:
         first_line = str(error).split("\n")[0][:120]
         raise UnusableShapeError(f"{kind.upper()} file cannot be read ({type(error).__name__}: {first_line})") from None
@@ -116,3 +116,10 @@ def _read_by_trimesh(content: bytes, kind: str) -> Mesh:
     vertices = np.concatenate([np.asarray(body.vertices, dtype=np.float64) for body in bodies])
     faces = [np.asarray(body.faces, dtype=np.int64) + start for body, start in zip(bodies, starts, strict=False)]
     return Mesh(vertices, np.concatenate(faces))
+
+
+def _bodies(scene: Any, kind: str) -> list[Any]:
+    """Placed where the scene has them, which copies them; only GLB files say where."""
+    if kind == "glb" or len(scene.geometry) != 1:
+        return list(scene.dump())
+    return list(scene.geometry.values())

@@ -57,7 +57,7 @@ def clean(mesh: Mesh) -> Mesh:
     kept = finite[faces].all(axis=1)
     if not kept.any():
         raise UnusableShapeError("no face has finite vertices" if len(faces) else "the mesh has no faces")
-    used = vertices[np.unique(faces[kept])]
+    used = vertices[_named(faces[kept], len(vertices))]
     if np.abs(used).max() > LARGEST_COORDINATE:
         raise UnusableShapeError(f"a coordinate is beyond {LARGEST_COORDINATE:g}")
     diagonal = float(np.linalg.norm(np.ptp(used, axis=0)))
@@ -67,12 +67,16 @@ def clean(mesh: Mesh) -> Mesh:
     kept &= face_areas(Mesh(centred, faces)) > SMALLEST_AREA * diagonal**2
     if not kept.any():
         raise UnusableShapeError("no face has an area")
-    referenced, renumbered = np.unique(faces[kept], return_inverse=True)
-    return Mesh(
-        vertices[referenced],
-        renumbered.reshape(-1, 3).astype(np.int64),
-        None if part_label is None else part_label[kept],
-    )
+    named = _named(faces[kept], len(vertices))
+    renumbered = np.cumsum(named) - 1
+    return Mesh(vertices[named], renumbered[faces[kept]], None if part_label is None else part_label[kept])
+
+
+def _named(faces: Array, num_vertices: int) -> Array:
+    """(num_vertices,) bool: which vertices a face names."""
+    named = np.zeros(num_vertices, dtype=bool)
+    named[faces] = True
+    return named
 
 
 def _typed(mesh: Mesh) -> tuple[Array, Array, Array | None]:
