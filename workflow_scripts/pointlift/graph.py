@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.raw_data import Licence
-from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, set_environment
+from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, set_environment, size_of
 
 #: Link to ``paths.archives`` in the working folder.
 ARCHIVES = ".snakemake/archives"
@@ -93,7 +92,7 @@ class Graph:
         if folder is None or block.archive is not None or block.files:
             return []
         paths = (folder / name for name in block.source_files(tuple(ids)))
-        return [_size(path) for path in paths]
+        return [size_of(path) for path in paths]
 
     def shard_files(self, stage: str, dataset: str, *between: str) -> list[str]:
         """All shards of a stage, e.g. ``shard_files("views", dataset, rig)``."""
@@ -379,14 +378,3 @@ class Graph:
         """1 where jobs run on a GPU, for the scheduler."""
         has_gpu = self.config.device == "auto" and Path("/dev/nvidia0").exists()
         return int(self.config.device == "cuda" or has_gpu)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of the files right in a folder; 0 where there is none."""
-    try:
-        state = path.stat()
-    except OSError:
-        return 0
-    if stat.S_ISDIR(state.st_mode):
-        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
-    return state.st_size if stat.S_ISREG(state.st_mode) else 0

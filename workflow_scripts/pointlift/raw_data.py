@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,6 +113,17 @@ def listed_index(graph: Graph, dataset: str) -> list[str]:
     command = f"snakemake --cores 1 {' '.join(sorted(indices))}"
     sys.stderr.write(f"error: {head}:\n  {command}\n")
     raise SystemExit(1)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files right in a folder; 0 where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0
+    if stat.S_ISDIR(state.st_mode):
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return state.st_size if stat.S_ISREG(state.st_mode) else 0
 
 
 def set_environment(config: Config) -> None:
