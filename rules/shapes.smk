@@ -143,3 +143,34 @@ rule find_duplicates:
     shell:
         "python workflow_scripts/find_duplicates.py --settings {params.settings:q} --meshes {input.meshes:q}"
         " --others {input.others:q} --output {output.duplicates:q} > {log:q} 2>&1"
+
+
+rule match_shapes:
+    """Find the mesh that each shape of a dataset of points names, and see whether its points were sampled from it."""
+    input:
+        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
+        meshes=lambda wildcards: GRAPH.matched_meshes(
+            wildcards.dataset, wildcards.other
+        ),
+    output:
+        matches="results/manifest/{dataset}.matches.{other}.csv",
+    log:
+        "results/logs/match_shapes/{dataset}.{other}.log",
+    benchmark:
+        "results/benchmarks/match_shapes/{dataset}.{other}.tsv"
+    wildcard_constraints:
+        other="[A-Za-z0-9_-]+",
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=480,
+    params:
+        settings="{}",
+        code=lambda wildcards: JOBS.code("match_shapes"),
+    message:
+        "Matching shapes of {wildcards.dataset} with meshes of {wildcards.other}"
+    shell:
+        "python workflow_scripts/match_shapes.py --settings {params.settings:q} --points {input.points:q}"
+        " --meshes {input.meshes:q} --output {output.matches:q} > {log:q} 2>&1"

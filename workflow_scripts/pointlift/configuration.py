@@ -206,6 +206,7 @@ def _reference_mistakes(config: Config) -> list[str]:
             mentions.append((f"teachers.{name}.training.rig", teacher.training.rig, "rigs"))
     for name, dataset in config.datasets.items():
         mentions += [(f"datasets.{name}.exclude_duplicates_of", o, "datasets") for o in dataset.exclude_duplicates_of]
+        mentions.append((f"datasets.{name}.meshes_of", getattr(dataset, "meshes_of", None), "datasets"))
     for name, suite in config.suites.items():
         mentions += [(f"suites.{name}.runs", run_name, "runs") for run_name in suite.runs]
         mentions += [(f"suites.{name}.tasks", task_name, "tasks") for task_name in suite.tasks]
@@ -305,6 +306,11 @@ def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> lis
             found.append(
                 f"datasets.{name}.exclude_duplicates_of: {other!r} and {name!r} must both have meshes to be compared"
             )
+    named = getattr(dataset, "meshes_of", None)
+    if named is not None and named in config.datasets and not config.datasets[named].has_meshes:
+        found.append(f"datasets.{name}.meshes_of: {named!r} comes as points itself; name a dataset with meshes")
+    if named is not None and getattr(dataset, "has_scenes", False):
+        found.append(f"datasets.{name}.meshes_of: kind {dataset.kind!r} has scenes, not shapes; leave it out")
     return found
 
 

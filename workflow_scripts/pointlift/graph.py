@@ -205,6 +205,14 @@ class Graph:
         """Every list of near-duplicates that the suite's runs leave out."""
         return sorted({file for run in self.config.chosen.runs for file in self.duplicates(run)})
 
+    def matched_meshes(self, dataset: str, other: str) -> list[str]:
+        """Mesh shards of the dataset that ``meshes_of`` names; an error when it names another one or none."""
+        named = getattr(self.config.datasets[dataset], "meshes_of", None)
+        if named != other:
+            told = "says nothing" if named is None else f"names {named!r}"
+            raise ConfigError(f"datasets.{dataset}.meshes_of: it {told}; to be matched with {other!r} it must name it")
+        return self.shard_files("meshes", other)
+
     def student_weights(self, run: str, seed: int) -> str:
         """Where a run's student lies. A joint run starts like a scratch run: initialised, not distilled."""
         return f"{self.results}/students/{run}/seed{seed}/weights.safetensors"

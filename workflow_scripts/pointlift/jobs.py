@@ -60,7 +60,7 @@ class Jobs:
 
     def build_manifest(self, dataset: str) -> str:
         """build_manifest: what of the block its text and its limit depend on."""
-        unused = (*_POINT_KEYS, "exclude_duplicates_of", "protocol", "shard_size")
+        unused = (*_POINT_KEYS, "exclude_duplicates_of", "protocol", "shard_size", "meshes_of")
         block = _dump(self.config.datasets[dataset], without=unused)
         return canonical_json({"block": block, "dataset": dataset})
 
@@ -224,7 +224,7 @@ class Jobs:
 
 
 _POINT_KEYS = ("num_points", "scan")
-_MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "protocol")
+_MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "protocol", "meshes_of")
 
 
 def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     values = block.model_dump(mode="json")
     if isinstance(block, DatasetSettings):
         _leave_out_origin(block, values)
-    for key in without:
+    for key in [name for name in without if name in values]:
         values[key] = type(block).model_fields[key].get_default(call_default_factory=True)
         if isinstance(values[key], Settings):
             values[key] = values[key].model_dump(mode="json")
