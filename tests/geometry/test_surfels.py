@@ -74,7 +74,7 @@ def test_normals_of_the_points_are_those_of_the_sphere_and_of_the_plane():
     agreement = np.abs((cloud_normals(points, None, 8) * points).sum(axis=1))
     assert np.degrees(np.arccos(np.clip(agreement, -1, 1))).mean() < 4
     turn = Rotation.from_euler("xyz", [0.3, 1.0, 2.0])
-    flat = turn.apply(plane(500)) + [3, 4, 5]
+    flat = turn.apply(plane(500)) + np.array([3, 4, 5])
     assert np.allclose(np.abs(cloud_normals(flat, None, 8) @ turn.apply([0, 0, 1])), 1)
 
 

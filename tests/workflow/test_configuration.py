@@ -151,7 +151,7 @@ def test_scratch_and_transfer_runs_may_be_judged_on_points(with_clouds):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("runs/mini_mcd/dataset", "clouds", "runs.mini_mcd.dataset: 'clouds' (kind 'modelnet_h5') comes as points"),
+        ("runs/mini_mcd/dataset", "clouds", "'clouds' (kind 'modelnet_h5') comes as points, and rig 'ring6_64px'"),
         ("teachers/mini_clip/training/dataset", "clouds", "teachers.mini_clip.training.dataset: 'clouds' (kind"),
         ("suites/clouds/runs", ["mini_joint_mcd"], "'mini_joint_mcd' is joint, its task's: 'clouds' (kind"),
         ("datasets/clouds/scan", {"num_views": 1}, "datasets.clouds.scan: kind 'modelnet_h5' comes as points; a scan"),
@@ -175,3 +175,61 @@ def test_what_needs_meshes_or_another_protocol_is_told_in_one_line(with_clouds, 
     with pytest.raises(ConfigError) as caught:
         read_config(with_clouds)
     assert sum(message in line for line in str(caught.value).splitlines()) == 1
+
+
+@pytest.fixture
+def with_splats(with_clouds):
+    """The same, with rigs that draw points, and runs on their pictures: of points, and of a dataset with meshes."""
+    with_clouds["rigs"]["discs"] = {"kind": "points"}
+    with_clouds["rigs"]["ranges"] = {"kind": "points", "picture": "depth"}
+    of_points = {**with_clouds["runs"]["mini_mcd"], "dataset": "clouds", "rig": "discs"}
+    with_clouds["runs"]["clouds_mcd_splats"] = of_points
+    with_clouds["runs"]["mini_mcd_depth"] = {**with_clouds["runs"]["mini_mcd"], "rig": "ranges"}
+    with_clouds["runs"]["joint-splats"] = {**with_clouds["runs"]["mini_joint_mcd"], "rig": "discs"}
+    with_clouds["suites"]["splats"] = {
+        "runs": ["clouds_mcd_splats", "mini_mcd_depth"],
+        "tasks": ["mini_linear_probe"],
+        "seeds": [0],
+    }
+    with_clouds["suites"]["clouds"]["runs"] += ["mini_mcd_depth", "joint-splats"]
+    return with_clouds
+
+
+def test_rigs_that_draw_points_serve_every_dataset(with_splats):
+    for suite in ("splats", "clouds"):
+        assert read_config({**with_splats, "suite": suite}).chosen.seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("runs/mini_mcd/rig", "discs", "runs.mini_mcd: its pictures (rig 'discs') are splats, and its name must have"),
+        ("runs/mini_mcd/rig", "ranges", "must have that word, as mini_mcd_depth has"),
+        ("runs/mini_mcd_depth/rig", "discs", "runs.mini_mcd_depth: its pictures (rig 'discs') are splats"),
+        ("runs/mini_mcd_depth/rig", "ring6_64px", "the word 'depth' in its name says what pictures show, and its"),
+        ("runs/depth_scratch", {"student": "pointnet"}, "runs.depth_scratch: the word 'depth' in its name says what"),
+        ("runs/depthless_scratch", {"student": "pointnet"}, None),
+        ("teachers/mini_clip/training/rig", "discs", "teachers.mini_clip: its pictures (rig 'discs') are splats"),
+        ("runs/clouds_mcd_splats/rig", "ring6_64px", "name a rig that draws points (discs, ranges"),
+        ("runs/clouds_mcd_splats/rig", "none", "runs.clouds_mcd_splats.rig: there is no block 'none' in rigs"),
+    ],
+)  # fmt: skip
+def test_what_pictures_show_stands_in_the_name(with_splats, path, value, message):
+    *parents, key = path.split("/")
+    block = with_splats
+    for parent in parents:
+        block = block[parent]
+    block[key] = value
+    if message is None:
+        read_config(with_splats)
+        return
+    with pytest.raises(ConfigError) as caught:
+        read_config(with_splats)
+    assert sum(message in line for line in str(caught.value).splitlines()) == 1
+
+
+def test_a_student_learns_from_clouds_of_one_length(with_splats):
+    with_splats["datasets"]["rooms"] = {"kind": "semantickitti", "folder": "a", "protocol": "a"}
+    with_splats["runs"]["clouds_mcd_splats"]["dataset"] = "rooms"
+    with pytest.raises(ConfigError, match=r"'rooms' has clouds of any length \(subsample: all\)"):
+        read_config(with_splats)

@@ -201,3 +201,37 @@ def test_the_cost_of_every_rule_is_looked_for():
     duplicates = [entry["path"] for entry in entries if entry["phase"] == "find_duplicates"]
     assert duplicates == ["results/benchmarks/find_duplicates/psb.lpsb.tsv"]
     assert len({entry["path"] for entry in entries}) == len(entries)
+
+
+def test_what_a_rig_draws_decides_which_shards_it_reads():
+    graph = jobs(rigs__discs={"kind": "points"}).graph
+    assert graph.drawn_shard("psb", "ring4_32px", "0000") == "results/meshes/psb/0000.safetensors"
+    assert graph.drawn_shard("psb", "discs", "0000") == "results/points/psb/0000.safetensors"
+
+
+def test_points_that_only_a_rig_draws_are_made():
+    splats = jobs(
+        rigs__discs={"kind": "points"},
+        teachers__clip_splats={
+            **CONFIG["teachers"]["nano_clip"],
+            "training": {**CONFIG["teachers"]["nano_clip"]["training"], "rig": "discs"},
+        },
+        runs__nano_mcd__teacher="clip_splats",
+    ).graph
+    drawn = "results/points/nano_teacher_shapes/0000.safetensors"
+    assert drawn in splats.targets().shapes and drawn not in jobs().graph.targets().shapes
+
+
+@pytest.mark.parametrize(
+    ("edit", "touched"),
+    [
+        ({"splat_size": 1.0}, {"render_views", "compute_visibility"}),
+        ({"visibility": {"radius_factor": 10.0}}, {"compute_visibility"}),
+        ({"visibility": {"method": "hidden_points"}, "splat_size": 0.8}, set()),
+    ],
+)
+def test_an_edit_of_a_rig_that_draws_points_touches_its_own_jobs(edit, touched):
+    before, after = (jobs(rigs__discs={"kind": "points", **keys}) for keys in ({}, edit))
+    settings = [{rule: getattr(made, rule)("discs") for rule in ("render_views", "compute_visibility")}
+                for made in (before, after)]  # fmt: skip
+    assert {rule for rule in settings[0] if settings[0][rule] != settings[1][rule]} == touched
