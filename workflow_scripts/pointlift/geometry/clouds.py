@@ -11,7 +11,7 @@ from pointlift.contracts.dataset import Boxes, PointCloud
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.contracts.stages import POINT_ATTRIBUTES
-from pointlift.geometry.meshes import LARGEST_COORDINATE, TO_Z_UP
+from pointlift.geometry.meshes import LARGEST_COORDINATE, TO_Z_UP, bounds
 from pointlift.geometry.sampling import farthest_point_order
 
 
@@ -24,12 +24,13 @@ def check(cloud: PointCloud) -> PointCloud:
     points = np.asarray(cloud.points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
         raise UnusableShapeError(f"points have the shape {points.shape}, must be (n, 3) with n > 0")
-    if not np.isfinite(points).all():
+    low, high = bounds(points)
+    if not np.isfinite([low, high]).all():
         raise UnusableShapeError(f"{int((~np.isfinite(points)).any(axis=1).sum())} points are not finite")
-    largest = float(np.abs(points).max())
+    largest = float(np.abs([low, high]).max())
     if largest > LARGEST_COORDINATE:
         raise UnusableShapeError(f"a coordinate is beyond {LARGEST_COORDINATE:g}")
-    if float(np.linalg.norm(np.ptp(points, axis=0))) <= largest * 1e-9:
+    if float(np.linalg.norm(high - low)) <= largest * 1e-9:
         raise UnusableShapeError("the cloud has no extent")
     checked = {name: _checked(name, value, len(points)) for name, value in attributes(cloud).items()}
     return PointCloud(points, **checked, boxes=None if cloud.boxes is None else _checked_boxes(cloud.boxes))
@@ -83,7 +84,8 @@ def turn_up(cloud: PointCloud, up_axis: Literal["x", "y", "z"] | None) -> PointC
 
 def normalise(cloud: PointCloud) -> PointCloud:
     """The cloud with its bounding-box centre at the origin and its farthest point at radius 1; ``check`` it first."""
-    centre = (cloud.points.min(axis=0) + cloud.points.max(axis=0)) / 2
+    low, high = bounds(cloud.points)
+    centre = (low + high) / 2
     radius = np.linalg.norm(cloud.points - centre, axis=1).max()
     moved = replace(cloud, points=(cloud.points - centre) / radius)
     if cloud.boxes is None:

@@ -58,10 +58,12 @@ def clean(mesh: Mesh) -> Mesh:
     if not kept.any():
         raise UnusableShapeError("no face has finite vertices" if len(faces) else "the mesh has no faces")
     used = vertices[_named(faces[kept], len(vertices))]
-    if np.abs(used).max() > LARGEST_COORDINATE:
+    low, high = bounds(used)
+    largest = max(np.abs(low).max(), np.abs(high).max())
+    if largest > LARGEST_COORDINATE:
         raise UnusableShapeError(f"a coordinate is beyond {LARGEST_COORDINATE:g}")
-    diagonal = float(np.linalg.norm(np.ptp(used, axis=0)))
-    if diagonal <= np.abs(used).max() * 1e-9:
+    diagonal = float(np.linalg.norm(high - low))
+    if diagonal <= largest * 1e-9:
         raise UnusableShapeError("the mesh has no extent")
     centred = np.where(np.isfinite(vertices), vertices - used.mean(axis=0), 0.0)
     kept &= face_areas(Mesh(centred, faces)) > SMALLEST_AREA * diagonal**2
@@ -98,12 +100,22 @@ def normalise(mesh: Mesh) -> tuple[Mesh, Array, float]:
     """
     if not len(mesh.vertices):
         raise UnusableShapeError("the mesh has no vertices")
-    centre = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
+    low, high = bounds(mesh.vertices)
+    centre = (low + high) / 2
     centred = mesh.vertices - centre
     scale = float(np.linalg.norm(centred, axis=1).max())
     if not scale > 0:
         raise UnusableShapeError("the mesh has no extent")
     return Mesh(centred / scale, mesh.faces, mesh.part_label), centre, scale
+
+
+def bounds(points: Array) -> tuple[Array, Array]:
+    """Smallest and largest x, y and z of points (n, 3): two (3,); nan where a coordinate is.
+
+    Each coordinate by itself in memory: numpy reduces (n, 3) along its long axis some ten times slower.
+    """
+    columns = np.ascontiguousarray(points.T)
+    return columns.min(axis=1), columns.max(axis=1)
 
 
 def face_areas(mesh: Mesh) -> Array:
