@@ -49,6 +49,36 @@ rule finetune_student:
         " --output {output.predictions:q} > {log:q} 2>&1"
 
 
+rule draw_episodes:
+    """Draw few-shot episodes of a dataset: `snakemake results/episodes/lpsb/5w10s.json`. No suite asks for them."""
+    input:
+        manifest="results/manifest/{dataset}.csv",
+    output:
+        episodes="results/episodes/{dataset}/{episodes}.json",
+    log:
+        "results/logs/draw_episodes/{dataset}.{episodes}.log",
+    benchmark:
+        "results/benchmarks/draw_episodes/{dataset}.{episodes}.tsv"
+    wildcard_constraints:
+        episodes="[0-9a-z-]+",
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        settings=lambda wildcards: JOBS.draw_episodes(
+            wildcards.dataset, wildcards.episodes
+        ),
+        code=lambda wildcards: JOBS.code("draw_episodes"),
+    message:
+        "Drawing episodes {wildcards.episodes} of {wildcards.dataset}"
+    shell:
+        "python workflow_scripts/draw_episodes.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --output {output.episodes:q} > {log:q} 2>&1"
+
+
 rule evaluate_task:
     """Turn predictions or frozen embeddings into metrics, all seeds of a run in one job."""
     input:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
-_SCRIPTS = _PACKAGE.parent
+PACKAGE = Path(__file__).parent
+_SCRIPTS = PACKAGE.parent
 
 
 def code_hash(entry_point: str, members: Iterable[str] = (), files: Iterable[str] = ()) -> str:
@@ -29,7 +29,7 @@ def code_hash(entry_point: str, members: Iterable[str] = (), files: Iterable[str
     for path in sorted(paths):
         state.update(f"{path.relative_to(_SCRIPTS).as_posix()}\n{_meaning(path)}\n".encode())
     for name in sorted(files):
-        state.update(f"{name}\n".encode() + (_PACKAGE / name).read_bytes())
+        state.update(f"{name}\n".encode() + (PACKAGE / name).read_bytes())
     return state.hexdigest()[:16]
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pointlift.code_hash import code_hash
+from pointlift.code_hash import PACKAGE, code_hash
 from pointlift.configuration import FAMILY_ROOMS
 from pointlift.contracts.blocks import DatasetSettings, RunSettings
-from pointlift.contracts.hashing import canonical_json, digest
+from pointlift.contracts.episodes import plan_of
+from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.hashing import canonical_json, digest, file_sha256
 from pointlift.contracts.raw_data import licence_name
 from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries
@@ -123,6 +125,14 @@ class Jobs:
             }
         )
 
+    def draw_episodes(self, dataset: str, episodes: str) -> str:
+        """draw_episodes: how many of which size, as the file's name says, and whose ids they are."""
+        plan = plan_of(episodes)
+        if plan is None:
+            raise ConfigError(f"episodes {episodes!r}: a name is e.g. 5w10s (5 ways of 10 shots) or 1-5-10shot")
+        base = self.config.datasets[dataset].id_base or dataset
+        return canonical_json({"plan": plan.model_dump(mode="json"), "base": base})
+
     def evaluate_task(self, run: str, task: str, dataset: str) -> str:
         """evaluate_task: the task, the row's words, and one hash of all that made the number."""
         block = self.config.runs[run]
@@ -148,7 +158,10 @@ class Jobs:
     def _made_of(self, run: RunSettings, task: str, dataset: str) -> dict[str, Any]:
         """Every block a number rests on."""
         config = self.config
-        used: dict[str, Any] = {"run": _dump(run), "task": _dump(self.graph.task_of(task, dataset))}
+        block = self.graph.task_of(task, dataset)
+        used: dict[str, Any] = {"run": _dump(run), "task": _dump(block)}
+        if block.files_used():
+            used["task_files"] = {name: file_sha256(PACKAGE / name) for name in block.files_used()}
         teacher = config.teachers.get(run.teacher) if run.teacher else None
         taught = teacher.training if teacher is not None else None
         named: dict[str, list[str | None]] = {
@@ -211,7 +224,7 @@ class Jobs:
         name = next(n for n, block in self.config.tasks.items() if block == self.graph.task_of(task, dataset))
         block = self.config.runs[run] if run is not None else None
         members = [("students", block.student), ("methods", block.method)] if block is not None else []
-        return self.code(rule, ("tasks", name), *members)
+        return self.code(rule, ("tasks", name), *members, files=self.config.tasks[name].files_used())
 
     @staticmethod
     def arguments(**paths: Iterable[str]) -> list[str]:

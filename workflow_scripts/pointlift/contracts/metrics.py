@@ -26,7 +26,8 @@ class Metrics(Settings):
     """One run judged by one task with one seed: a row of summary.csv per value.
 
     ``outcomes`` holds, per metric that has them, one number per id in ``test_ids`` (e.g. 1.0 for a right answer), so
-    that two runs can be compared item by item.
+    that two runs can be compared item by item. ``items`` names other items for those of its keys: folds, or the queries
+    of every fold.
     """
 
     run: str
@@ -45,13 +46,20 @@ class Metrics(Settings):
     values: tuple[Value, ...] = Field(min_length=1)
     test_ids: tuple[str, ...]
     outcomes: dict[str, tuple[float, ...]]
+    items: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    def items_of(self, metric: str) -> tuple[str, ...]:
+        """What the outcomes of a metric are of."""
+        return self.items.get(metric, self.test_ids)
 
     @model_validator(mode="after")
     def _consistent(self) -> Metrics:
         if any(not math.isfinite(value.value) for value in self.values):
             raise ValueError("a metric is not a finite number")
-        if any(len(outcome) != len(self.test_ids) for outcome in self.outcomes.values()):
+        if any(len(outcome) != len(self.items_of(metric)) for metric, outcome in self.outcomes.items()):
             raise ValueError("outcomes must have one number per test id")
+        if any(len(set(items)) != len(items) for items in self.items.values()) or set(self.items) - set(self.outcomes):
+            raise ValueError("items must be of outcomes, none twice")
         return self
 
 

@@ -44,6 +44,7 @@ class Settings(PointDatasetSettings):
     partial: bool = False
     """True: the lists name a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
+    id_base: ClassVar[str] = "mn40"
 
     def required_protocol(self) -> str:
         """Base and points: mn40/resampled8k-fps1024."""

@@ -91,7 +91,7 @@ def _outcomes(item: Metrics, metric: str, value: float) -> dict[str, float]:
     if abs(float(np.mean(outcomes)) - value) > _AGREES:
         log.warning("%s %s: the outcomes of %s do not average to its value", item.run, item.protocol, metric)
         return {}
-    return dict(zip(item.test_ids, outcomes, strict=True))
+    return dict(zip(item.items_of(metric), outcomes, strict=True))
 
 
 def _mean_columns(scores: _Scores) -> Row:

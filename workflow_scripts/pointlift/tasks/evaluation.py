@@ -44,5 +44,6 @@ class EvaluationSettings(BaseSettings):
             values=judgement.values,
             test_ids=judgement.test_ids,
             outcomes=judgement.outcomes,
+            items=judgement.items,
         )
         write_metrics(path, metrics)

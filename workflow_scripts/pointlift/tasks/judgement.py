@@ -12,12 +12,16 @@ from pointlift.contracts.shards import Array
 
 @dataclass(frozen=True)
 class Judgement:
-    """Values by metric; per metric that has them, the outcome of every test item."""
+    """Values by metric; per metric that has them, the outcome of every test item.
+
+    items : by name in ``outcomes``, what these are of, where it is not ``test_ids``.
+    """
 
     values: tuple[Value, ...]
     test_ids: tuple[str, ...]
     n_train: int
     outcomes: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    items: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def accuracy(answer: Array, label: Array) -> float:
