@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
+from pointlift.audit import audit_datasets, audit_files
 from pointlift.configuration import check_yaml, read_config
 from pointlift.contracts.errors import PointliftError
 from pointlift.failures import explain
@@ -54,6 +55,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    audit_duplicates,
     data_status,
     stage_shapes,
     stage_views,

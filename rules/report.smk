@@ -72,3 +72,31 @@ rule draw_report:
         " --leaderboard {input.leaderboard:q} --cost {input.cost:q} --quarantine {input.quarantine:q}"
         " --history {input.histories:q} --views {input.views:q} --manifests {input.manifests:q}"
         " --output {output.page:q} > {log:q} 2>&1"
+
+
+rule audit_duplicates:
+    """Show which test shapes stand in what is trained on: `snakemake audit_duplicates`. Nothing else asks for it."""
+    input:
+        manifests=[GRAPH.manifest(dataset) for dataset in audit_datasets(GRAPH)],
+        duplicates=audit_files(GRAPH),
+    output:
+        table=f"results/report/{SUITE}/duplicates.csv",
+    log:
+        f"results/logs/audit_duplicates/{SUITE}.log",
+    benchmark:
+        f"results/benchmarks/audit_duplicates/{SUITE}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=JOBS.audit_duplicates(),
+        code=JOBS.code("audit_duplicates"),
+        now=str(time.time()),  # a table to look at: shown whenever it is asked for
+    message:
+        "Counting the test shapes of suite {SUITE} that stand in what it is trained on"
+    shell:
+        "python workflow_scripts/audit_duplicates.py --settings {params.settings:q} --manifests {input.manifests:q}"
+        " --duplicates {input.duplicates:q} --output {output.table:q} 2> {log:q}"

@@ -119,16 +119,22 @@ rule read_points:
 
 
 rule find_duplicates:
-    """List the shapes of one dataset that are near-duplicates of another's, whatever their pose and scale."""
+    """List the shapes of one dataset that stand in another, whatever their pose and scale; or its own twins."""
     input:
-        meshes=lambda wildcards: GRAPH.shard_files("meshes", wildcards.dataset),
-        others=lambda wildcards: GRAPH.shard_files("meshes", wildcards.other),
+        shapes=lambda wildcards: GRAPH.first_shards(wildcards.dataset),
+        others=lambda wildcards: (
+            []
+            if wildcards.other == wildcards.dataset
+            else GRAPH.first_shards(wildcards.other)
+        ),
     output:
         duplicates="results/manifest/{dataset}.duplicates.{other}.csv",
     log:
         "results/logs/find_duplicates/{dataset}.{other}.log",
     benchmark:
         "results/benchmarks/find_duplicates/{dataset}.{other}.tsv"
+    wildcard_constraints:
+        other="[A-Za-z0-9_-]+",
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -136,13 +142,16 @@ rule find_duplicates:
         mem_mb=4000,
         runtime=120,
     params:
-        settings="{}",
+        settings=lambda wildcards: JOBS.find_duplicates(
+            wildcards.dataset, wildcards.other
+        ),
         code=lambda wildcards: JOBS.code("find_duplicates"),
+        others=lambda wildcards, input: JOBS.arguments(others=input.others),
     message:
         "Looking for shapes of {wildcards.other} in {wildcards.dataset}"
     shell:
-        "python workflow_scripts/find_duplicates.py --settings {params.settings:q} --meshes {input.meshes:q}"
-        " --others {input.others:q} --output {output.duplicates:q} > {log:q} 2>&1"
+        "python workflow_scripts/find_duplicates.py --settings {params.settings:q} --shapes {input.shapes:q}"
+        " {params.others:q} --output {output.duplicates:q} > {log:q} 2>&1"
 
 
 rule match_shapes:

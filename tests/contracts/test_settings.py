@@ -83,9 +83,8 @@ def test_seeds_are_the_same_in_every_process_and_differ_by_word():
 
 
 def test_a_user_mistake_is_one_line_and_a_failed_exit(tmp_path):
-    settings = json.dumps({"block": {}, "ids": []})
-    command = [sys.executable, SCRIPTS / "find_duplicates.py", "--settings", settings, "--meshes", tmp_path / "none"]
-    command += ["--others", tmp_path / "none", "--output", tmp_path / "out.csv"]
+    command = [sys.executable, SCRIPTS / "find_duplicates.py", "--settings", json.dumps({})]
+    command += ["--shapes", tmp_path / "none", "--others", tmp_path / "none", "--output", tmp_path / "out.csv"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == f"error: {tmp_path / 'none'}: no such file; run snakemake to make it\n"

@@ -1,4 +1,4 @@
-"""find_duplicates: a copy is found in any pose, other shapes are not, and unusable ones are passed over."""
+"""find_duplicates: a copy is found in any pose, other shapes are not; a dataset alone has its twins."""
 
 import json
 import subprocess
@@ -10,9 +10,11 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from pointlift import rooms
+from pointlift.contracts.duplicates import read_duplicates
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import write_stage
 from pointlift.datasets.ingest import load_shard
+from pointlift.distillation.pairs import listed_ids
 from pointlift.reporting.disjointness import duplicates_left_out
 
 SCRIPT = Path(__file__).parents[2] / "workflow_scripts" / "find_duplicates.py"
@@ -30,15 +32,27 @@ def write_meshes(path: Path, classes: list[str], turn: np.ndarray | None = None)
     return list(dataset.ids)
 
 
+def find(tmp_path: Path, output: str, beside: str | None, **settings) -> pd.DataFrame:
+    command = [sys.executable, SCRIPT, "--settings", json.dumps(settings), "--shapes", tmp_path / "a.safetensors"]
+    command += ["--others", tmp_path / beside] if beside else []
+    subprocess.run([*command, "--output", tmp_path / output], check=True, capture_output=True)
+    return read_duplicates(tmp_path / output)
+
+
 def test_turned_and_mirrored_copies_are_found(tmp_path):
     write_meshes(tmp_path / "a.safetensors", ["chair", "cup", "airplane", "table"])
     turn = Rotation.random(random_state=1).as_matrix()
     shared = write_meshes(tmp_path / "b.safetensors", ["airplane", "chair"], turn)
-    command = [sys.executable, SCRIPT, "--settings", json.dumps({}), "--meshes", tmp_path / "a.safetensors"]
-    command += ["--others", tmp_path / "b.safetensors", "--output", tmp_path / "out.csv"]
-    subprocess.run(command, check=True, capture_output=True)
-    (tmp_path / "out.csv").rename(tmp_path / "a.duplicates.b.csv")
-    table = pd.read_csv(tmp_path / "a.duplicates.b.csv")
+    table = find(tmp_path, "a.duplicates.b.csv", "b.safetensors")
     assert list(table["shape_id"]) == list(table["other_id"]) == sorted(shared)
-    assert (table["chamfer_spacings"] < 1.3).all()
+    assert set(table["how"]) == {"near"} and (table["chamfer_spacings"].astype(float) < 1.3).all()
     assert duplicates_left_out(tmp_path / "a.duplicates.b.csv") == ("a", sorted(shared))  # as the report reads it
+    assert listed_ids([tmp_path / "a.duplicates.b.csv"]) == frozenset(shared)  # as train_student does
+
+
+def test_the_same_meshes_are_exact_and_a_dataset_alone_has_no_twins(tmp_path):
+    write_meshes(tmp_path / "a.safetensors", ["chair", "cup"])
+    shared = write_meshes(tmp_path / "b.safetensors", ["cup"])
+    table = find(tmp_path, "a.duplicates.b.csv", "b.safetensors", shapes="meshes", others="meshes")
+    assert table[["shape_id", "other_id", "how"]].to_numpy().tolist() == [[shared[0], shared[0], "exact"]]
+    assert find(tmp_path, "a.duplicates.a.csv", None, same=True).empty

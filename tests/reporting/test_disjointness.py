@@ -72,7 +72,7 @@ def test_shapes_that_were_left_out_do_not_count(tmp_path: Path) -> None:
     manifests = _manifests()
     manifests["up"].loc[3, "sha256"] = manifests["down"].loc[7, "sha256"]
     path = tmp_path / "up.duplicates.down.csv"
-    path.write_text(f"shape_id,other_id,chamfer_spacings\n{IDS[3]},{OTHERS[7]},0.00001\n", encoding="utf-8")
+    path.write_text(f"shape_id,other_id,how,chamfer_spacings\n{IDS[3]},{OTHERS[7]},near,1.0\n", encoding="utf-8")
     assert duplicates_left_out(path) == ("up", [IDS[3]])
     check_disjoint([ROW], used_shapes(manifests, [duplicates_left_out(path), ("elsewhere", ["x"])]))
     with pytest.raises(PointliftError, match="share 1 shape"):

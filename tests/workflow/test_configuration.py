@@ -133,6 +133,8 @@ def test_blocks_must_be_named_blocks(values):
 def with_clouds(values):
     """The shipped config with a dataset that comes as points, and tasks on it beside those on meshes."""
     values["datasets"]["clouds"] = {"kind": "modelnet_h5", "folder": "mn40", "protocol": "mn40/h5-2048-first1024"}
+    values["datasets"]["rooms"] = {"kind": "semantickitti", "folder": "a", "protocol": "semantickitti/seq08-all"}
+    values["datasets"]["clouds"]["exclude_duplicates_of"] = ["lpsb"]  # whatever has single shapes can be compared
     values["tasks"]["clouds_probe"] = {"kind": "linear_probe", "dataset": "clouds"}
     learn = {**values["tasks"]["mini_classification"], "dataset": "clouds"}
     values["tasks"]["clouds_classification"] = learn
@@ -155,8 +157,8 @@ def test_scratch_and_transfer_runs_may_be_judged_on_points(with_clouds):
         ("teachers/mini_clip/training/dataset", "clouds", "teachers.mini_clip.training.dataset: 'clouds' (kind"),
         ("suites/clouds/runs", ["mini_joint_mcd"], "'mini_joint_mcd' is joint, its task's: 'clouds' (kind"),
         ("datasets/clouds/scan", {"num_views": 1}, "datasets.clouds.scan: kind 'modelnet_h5' comes as points; a scan"),
-        ("datasets/clouds/exclude_duplicates_of", ["lpsb"], "'lpsb' and 'clouds' must both have meshes"),
-        ("datasets/psb/exclude_duplicates_of", ["clouds"], "'clouds' and 'psb' must both have meshes"),
+        ("datasets/clouds/exclude_duplicates_of", ["rooms"], "clouds.exclude_duplicates_of: 'rooms' has scenes"),
+        ("datasets/rooms/exclude_duplicates_of", ["psb"], "rooms.exclude_duplicates_of: 'rooms' has scenes; only"),
         ("datasets/clouds/protocol", "mn40", "datasets.clouds.protocol: 'mn40' is not allowed: with this block's"),
         ("datasets/clouds/num_points", 512, "it is 'mn40/h5-2048-first512', or begins with 'mn40/h5-2048-first512/'"),
         ("datasets/clouds/num_points", 4096, "datasets.clouds.num_points: 4096 is not allowed"),

@@ -291,7 +291,7 @@ def _render_mistakes(config: Config, key: str, dataset: str, rig: str, *, distil
 
 
 def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:
-    """A protocol that is not what the settings do, and keys that need meshes."""
+    """A protocol that is not what the settings do, and keys that need meshes or single shapes."""
     found, required = [], dataset.required_protocol()
     if required is not None and dataset.protocol != required and not dataset.protocol.startswith(f"{required}/"):
         found.append(
@@ -301,10 +301,10 @@ def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> lis
     if not dataset.has_meshes and dataset.scan != Scan():
         found.append(f"datasets.{name}.scan: kind {dataset.kind!r} comes as points; a scan needs meshes, leave it out")
     for other in dataset.exclude_duplicates_of:
-        block = config.datasets.get(other)
-        if block is not None and not (dataset.has_meshes and block.has_meshes):
+        scenes = [each for each in (other, name) if getattr(config.datasets.get(each), "has_scenes", False)]
+        if scenes:
             found.append(
-                f"datasets.{name}.exclude_duplicates_of: {other!r} and {name!r} must both have meshes to be compared"
+                f"datasets.{name}.exclude_duplicates_of: {scenes[0]!r} has scenes; only single shapes are compared"
             )
     named = getattr(dataset, "meshes_of", None)
     if named is not None and named in config.datasets and not config.datasets[named].has_meshes:

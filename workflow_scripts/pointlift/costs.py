@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pointlift.contracts.duplicates import compared_datasets
 from pointlift.graph import Graph
 
 Entry = dict[str, Any]
@@ -33,8 +34,7 @@ def _shape_jobs(graph: Graph) -> Iterator[Entry]:
             for shard, file in zip(graph.shards(dataset), graph.shard_files(stage, dataset), strict=True):
                 yield _entry(graph, phase, [dataset, shard], [file])
     for file in graph.all_duplicates():
-        words = file.rpartition("/")[2].removesuffix(".csv").split(".duplicates.")
-        yield _entry(graph, "find_duplicates", words, [file])
+        yield _entry(graph, "find_duplicates", list(compared_datasets(file)), [file])
 
 
 def _view_jobs(graph: Graph) -> Iterator[Entry]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pointlift import rooms
 from pointlift.configuration import Config
 from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
+from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.raw_data import Licence
@@ -199,7 +200,7 @@ class Graph:
         if block.dataset is None:
             return []
         others = self.config.datasets[block.dataset].exclude_duplicates_of
-        return [f"{self.results}/manifest/{block.dataset}.duplicates.{other}.csv" for other in others]
+        return [f"{self.results}/manifest/{duplicates_name(block.dataset, other)}" for other in others]
 
     def all_duplicates(self) -> list[str]:
         """Every list of near-duplicates that the suite's runs leave out."""

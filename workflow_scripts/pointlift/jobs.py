@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pointlift.audit import audit_settings
 from pointlift.code_hash import PACKAGE, code_hash
 from pointlift.configuration import FAMILY_ROOMS
 from pointlift.contracts.blocks import DatasetSettings, RunSettings
@@ -175,6 +176,15 @@ class Jobs:
             used[family] = {name: _dump(getattr(config, family)[name]) for name in names if name is not None}
         fetched = {n: [(f.name, f.sha256) for f in config.datasets[n].files] for n in used["datasets"]}
         return {**used, "files": fetched} if any(fetched.values()) else used
+
+    def find_duplicates(self, dataset: str, other: str) -> str:
+        """find_duplicates: whether each set has meshes or points."""
+        kinds = ["meshes" if self.graph.has_meshes(name) else "points" for name in (dataset, other)]
+        return canonical_json({"shapes": kinds[0], "others": kinds[1], "same": dataset == other})
+
+    def audit_duplicates(self) -> str:
+        """audit_duplicates: the sets that are compared, and what distillation leaves out of them."""
+        return canonical_json(audit_settings(self.graph))
 
     def collect_metrics(self) -> str:
         """The suite and its seeds, where each job's cost was written, and what must be disjoint."""

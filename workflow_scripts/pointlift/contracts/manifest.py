@@ -31,7 +31,7 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
 
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read a manifest; every column is text except ``label`` (int64)."""
-    rows = _read_csv(path, COLUMNS)
+    rows = read_text_table(path, COLUMNS)
     rows["label"] = rows["label"].astype("int64")
     wrong = sorted(set(rows["split"]) - set(SPLITS))
     if wrong:
@@ -47,10 +47,11 @@ def write_quarantine(path: Path, rows: list[tuple[str, str, str]]) -> None:
 
 def read_quarantine(path: Path) -> pd.DataFrame:
     """Read the shapes that cannot be used, with their stage and reason."""
-    return _read_csv(path, QUARANTINE_COLUMNS)
+    return read_text_table(path, QUARANTINE_COLUMNS)
 
 
-def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a table of these columns, all text. Raises ``ArtifactError`` when it is missing or another one."""
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from pointlift.contracts.duplicates import compared_datasets, read_duplicates
 from pointlift.contracts.errors import ArtifactError, PointliftError
 from pointlift.reporting.slices import Disjoint
-from pointlift.reporting.tables import read_table
 
 _SHOWN = 5
-_DUPLICATES = ("shape_id", "other_id", "chamfer_spacings")
 
 
 def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame]) -> None:
@@ -45,7 +44,7 @@ def used_shapes(
 
 def duplicates_left_out(path: Path) -> tuple[str, list[str]]:
     """Dataset and its shape ids that ``{dataset}.duplicates.{other}.csv`` takes out of distillation."""
-    return path.name.split(".duplicates.")[0], [row["shape_id"] for row in read_table(path, _DUPLICATES)]
+    return compared_datasets(path)[0], list(read_duplicates(path)["shape_id"])
 
 
 def _select(manifests: Mapping[str, pd.DataFrame], dataset: str, splits: tuple[str, ...]) -> pd.DataFrame:
