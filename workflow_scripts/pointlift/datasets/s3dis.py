@@ -45,7 +45,7 @@ class Settings(SceneSettings):
     """False: the raw set whose rooms are not turned to the axes (Stanford3dDataset_v1.2); the protocol says so. That
     set is known by its files ``Area_<n>_alignmentAngle.txt``."""
     test_area: int = Field(default=5, ge=1, le=6)
-    """All its rooms are test. Area 5 is a building of its own, so that no other area shows its rooms' like."""
+    """All its rooms are test. Area 5 is a building of its own (recalled); the others share two."""
     val_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the other rooms that go to val, chosen by a stable hash of the id."""
     stairs: Literal["clutter", "ignored"] = "clutter"
