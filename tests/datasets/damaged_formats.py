@@ -1,4 +1,4 @@
-"""Small valid files of every raw format, and how each is read: run as a program, it reads files that a test damages.
+"""Small valid files of every raw format, and how each is read; ``main`` reads files that a test damages.
 
 One line of standard input per file: format, tab, folder. One line of JSON back: what came of it.
 """
@@ -37,12 +37,14 @@ MEMORY = 3 << 30  # bytes of address space beyond what the imports took
 class Format:
     """``write`` makes the valid files below a folder and names the one to damage; ``read`` reads them.
 
-    ``read`` says how many shapes could be used. ``first`` is the length of the file's head, see ``mutations.damaged``.
+    ``read`` says how many shapes could be used. first : length of the file's head, see ``mutations.damaged``; kind : of
+    the dataset whose file it is.
     """
 
     write: Callable[[Path], Path]
     read: Callable[[Path], int]
     first: int = 1_000_000
+    kind: str = ""
 
 
 def _mesh(kind: str, suffix: str, **options) -> Format:
@@ -66,7 +68,7 @@ def _mesh(kind: str, suffix: str, **options) -> Format:
     return Format(write, read, 200 if suffix in ("ply", "glb") else 1_000_000)
 
 
-def _member(kind: str, write: Callable[[Path], Path], first: int = 1_000_000, ids=None, **block) -> Format:
+def member(kind: str, write: Callable[[Path], Path], first: int = 1_000_000, ids=None, **block) -> Format:
     """One file of a dataset, read as its shard is made: listed, opened, loaded, packed, checked."""
 
     def read(folder):
@@ -85,10 +87,10 @@ def _member(kind: str, write: Callable[[Path], Path], first: int = 1_000_000, id
         assert all("\n" not in reason and len(reason) < 400 for reason in attributes["quarantine"].values())
         return len(chosen) - len(attributes["quarantine"])
 
-    return Format(write, read, first)
+    return Format(write, read, first, kind)
 
 
-def _below(write: Callable[[Path], object], name: str) -> Callable[[Path], Path]:
+def below(write: Callable[[Path], object], name: str) -> Callable[[Path], Path]:
     def written(folder):
         write(folder)
         return folder / name
@@ -227,29 +229,29 @@ FORMATS: dict[str, Format] = {
     "stl binary": _mesh("stl", "stl"),
     "stl text": _mesh("stl_ascii", "stl"),
     "glb": _mesh("glb", "glb"),
-    "folder split file": _member("folder", _split_folder, split_file="split.csv", **_MESHES),
-    "psb classes": _member("psb", _below(layouts.write_psb, "psb/train.cla"), ids=_PSB_IDS, **_MESHES),
-    "psb mesh": _member("psb", _below(layouts.write_psb, "psb/m1.off"), ids=_PSB_IDS, **_MESHES),
-    "princeton labels": _member("princeton", _below(_princeton, "lpsb/Human/1_labels.txt"), **_LABELLED, **_MESHES),
-    "princeton mesh": _member("princeton", _below(_princeton, "lpsb/Human/1.off"), **_LABELLED, **_MESHES),
-    "modelnet_h5": _member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "train.h5", 3000, **_POINTS),
-    "modelnet_h5 list": _member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "train_files.txt", **_POINTS),
-    "modelnet_h5 names": _member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "shape_names.txt", **_POINTS),
-    "scanobjectnn": _member("scanobjectnn", _scanobjectnn, 3000, variant="obj_bg", **_POINTS),
-    "resampled": _member(
+    "folder split file": member("folder", _split_folder, split_file="split.csv", **_MESHES),
+    "psb classes": member("psb", below(layouts.write_psb, "psb/train.cla"), ids=_PSB_IDS, **_MESHES),
+    "psb mesh": member("psb", below(layouts.write_psb, "psb/m1.off"), ids=_PSB_IDS, **_MESHES),
+    "princeton labels": member("princeton", below(_princeton, "lpsb/Human/1_labels.txt"), **_LABELLED, **_MESHES),
+    "princeton mesh": member("princeton", below(_princeton, "lpsb/Human/1.off"), **_LABELLED, **_MESHES),
+    "modelnet_h5": member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "train.h5", 3000, **_POINTS),
+    "modelnet_h5 list": member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "train_files.txt", **_POINTS),
+    "modelnet_h5 names": member("modelnet_h5", lambda folder: _modelnet_h5(folder) / "shape_names.txt", **_POINTS),
+    "scanobjectnn": member("scanobjectnn", _scanobjectnn, 3000, variant="obj_bg", **_POINTS),
+    "resampled": member(
         "modelnet_resampled", lambda folder: _resampled(folder) / "airplane/airplane_0001.txt", **_POINTS
     ),
-    "resampled list": _member("modelnet_resampled", lambda f: _resampled(f) / "modelnet40_train.txt", **_POINTS),
-    "shapenet_part": _member(
-        "shapenet_part", _below(point_layouts.write_shapenet_part, f"{_PARTS}/03001627/a1.txt"), **_POINTS
+    "resampled list": member("modelnet_resampled", lambda f: _resampled(f) / "modelnet40_train.txt", **_POINTS),
+    "shapenet_part": member(
+        "shapenet_part", below(point_layouts.write_shapenet_part, f"{_PARTS}/03001627/a1.txt"), **_POINTS
     ),
-    "shapenet_part list": _member(
+    "shapenet_part list": member(
         "shapenet_part",
-        _below(point_layouts.write_shapenet_part, f"{_PARTS}/train_test_split/shuffled_train_file_list.json"),
+        below(point_layouts.write_shapenet_part, f"{_PARTS}/train_test_split/shuffled_train_file_list.json"),
         **_POINTS,
     ),
-    "shapenet_part categories": _member(
-        "shapenet_part", _below(point_layouts.write_shapenet_part, f"{_PARTS}/synsetoffset2category.txt"), **_POINTS
+    "shapenet_part categories": member(
+        "shapenet_part", below(point_layouts.write_shapenet_part, f"{_PARTS}/synsetoffset2category.txt"), **_POINTS
     ),
     **{f"archive {name}": _archive(name) for name in ("set.zip", "set.tar", "set.tar.gz", "set.tar.xz", "set.tar.bz2")},
     "checksums": _lock(),
@@ -274,7 +276,3 @@ def main() -> None:
         name, folder = line.rstrip("\n").split("\t")
         sys.stdout.write(json.dumps(outcome(name, Path(folder))) + "\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -12,11 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import damaged_formats
+import damaged_scenes
 import mutations
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+
+from pointlift import rooms
 
 CASES = 500
 SECONDS = 10.0  # that reading one tiny file may take
@@ -46,7 +48,7 @@ class Reader:
         places = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "workflow_scripts")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", damaged_formats.__file__],
+            [sys.executable, "-W", "ignore", damaged_scenes.__file__],
             **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL},
             **{"text": True, "env": environment},
         )
@@ -73,9 +75,9 @@ def reader():
     reader.stop()
 
 
-@pytest.mark.parametrize("name", damaged_formats.FORMATS)
+@pytest.mark.parametrize("name", damaged_scenes.FORMATS)
 def test_a_damaged_file_is_told_or_quarantined_or_keeps_the_contract(name, reader, tmp_path):
-    form, seen = damaged_formats.FORMATS[name], Counter()
+    form, seen = damaged_scenes.FORMATS[name], Counter()
     path = form.write(tmp_path)
     content = path.read_bytes()
     what, usable = reader.read(name, tmp_path)
@@ -96,3 +98,9 @@ def test_a_damaged_file_is_told_or_quarantined_or_keeps_the_contract(name, reade
     damage_and_read()
     assert seen.total() >= CASES
     assert seen["noticed"] >= CASES // 10, f"damage goes by: {seen}"
+
+
+def test_every_dataset_that_has_files_is_damaged():
+    kinds = {kind for kind in rooms.available("datasets") if rooms.settings_class("datasets", kind).needs_files}
+    lacking = kinds - {form.kind for form in damaged_scenes.FORMATS.values()}
+    assert not lacking, f"add the files of {sorted(lacking)} to damaged_formats.py or damaged_scenes.py"

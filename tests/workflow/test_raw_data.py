@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import pytest
 import yaml
 
 import file_server
+import point_layouts
+from pointlift import rooms
 from pointlift.configuration import read_config
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.settings import parse
+from pointlift.geometry import clouds
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
 
@@ -197,6 +202,9 @@ def test_a_fetched_dataset_and_the_status_of_all(checkout):
         assert set(before) == {*CONFIG["datasets"], "owned", "mine"}
         assert (before["mine"]["state"], before["mine"]["missing"]) == ("missing", "set.zip")
         assert before["owned"]["state"] == "missing" and "table/*.off in data/owned" in before["owned"]["missing"]
+        assert {name: row["kind"] for name, row in before.items() if name in CONFIG["datasets"]} == {
+            name: block["kind"] for name, block in CONFIG["datasets"].items()
+        }
         assert before["owned"]["licence"] == "Owner's terms" and before["nano_shapes"]["state"] == "generated"
         checkout.snakemake("data/set/index.json", "--keep-going", *words, suite="mixed")
     entry = {"bytes": len(served.content), "sha256": hashlib.sha256(served.content).hexdigest()}
@@ -206,3 +214,47 @@ def test_a_fetched_dataset_and_the_status_of_all(checkout):
     (checkout.folder / "data/set/psb/m1.off").unlink()
     damaged = status(checkout, words)["mine"]
     assert damaged["state"] == "damaged" and "3 files are there, 4 were unpacked" in damaged["missing"]
+
+
+WRITERS = {
+    "modelnet_h5": (point_layouts.write_modelnet_h5, {}),
+    "modelnet_resampled": (point_layouts.write_modelnet_resampled, {}),
+    "shapenet_part": (point_layouts.write_shapenet_part, {}),
+    "scanobjectnn": (point_layouts.write_scanobjectnn, {"variant": "obj_bg"}),
+}
+
+
+def test_archives_as_the_published_ones_come_over_a_net_that_cuts_and_are_opened(checkout, tmp_path):
+    """Zip files in the layout of four real sets: one cut at 30 %, one wrong at its first mirror, one absent there."""
+    blocks, served, kinds = {}, {}, list(WRITERS)
+    with file_server.running() as server:
+        for kind, (write, more) in WRITERS.items():
+            write(tmp_path / kind)
+            content = Path(shutil.make_archive(str(tmp_path / kind), "zip", tmp_path / kind)).read_bytes()
+            served[kind] = server.add(f"/{kind}.zip", content)
+            file = {"name": f"{kind}.zip", "urls": [server.url(f"/{kind}.zip")]}
+            file["sha256"] = hashlib.sha256(content).hexdigest()
+            block = {"kind": kind, "folder": f"served/{kind}", "partial": True, "num_points": 64, **more}
+            named = parse(rooms.settings_class("datasets", kind), {**block, "protocol": "test/one"}, kind)
+            blocks[kind] = {**block, "files": [file], "protocol": named.required_protocol()}
+        cut = served[kinds[0]]
+        cut.faults, cut.cut_at = 1, 3 * len(cut.content) // 10
+        wrong = server.add("/wrong.zip", served[kinds[1]].content[::-1])
+        for kind, first in zip(kinds[1:3], ("/wrong.zip", "/absent.zip"), strict=True):
+            blocks[kind]["files"][0]["urls"].insert(0, server.url(first))
+        (checkout.folder / "overlay.yaml").write_text(
+            yaml.safe_dump({"datasets": {f"served_{kind}": block for kind, block in blocks.items()}}), encoding="utf-8"
+        )
+        indices = [f"data/served/{kind}/index.json" for kind in kinds]
+        checkout.snakemake(*indices, "--configfile", "overlay.yaml")
+    begun_again = int(cut.requests[1].removeprefix("bytes=").removesuffix("-"))
+    assert begun_again > 0 and cut.sent == cut.cut_at + len(cut.content) - begun_again
+    assert len(wrong.requests) == 1 and all(served[kind].sent == len(served[kind].content) for kind in kinds[1:])
+    downloads = [path.name for path in (checkout.folder / "data" / "downloads").iterdir() if path.suffix != ".lock"]
+    assert sorted(downloads) == sorted(f"{kind}.zip" for kind in kinds)
+    for kind, block in blocks.items():
+        settings = parse(rooms.settings_class("datasets", kind), block, kind)
+        dataset = rooms.load("datasets", kind).build(settings, checkout.folder / "data/served" / kind)
+        assert len(dataset.ids) > 3
+        for shape_id in dataset.ids:
+            assert len(clouds.check(dataset.load_points(shape_id)).points) >= 100
