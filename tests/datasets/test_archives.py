@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import stat
 import tarfile
 import zipfile
 
@@ -65,7 +66,16 @@ def link(name, target, kind=tarfile.SYMTYPE):
     return member
 
 
+def zip_link(path):
+    member = zipfile.ZipInfo("set/l")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, "/etc/passwd")
+    return path
+
+
 UNSAFE = {
+    "zip link": zip_link,
     "parent": lambda path: write_tar(path, {"../evil": b"x"}),
     "deep parent": lambda path: write_tar(path, {"a/../../evil": b"x"}),
     "absolute": lambda path: write_tar(path, {"/evil": b"x"}),
@@ -99,6 +109,13 @@ def test_truncated_archives_are_told_and_leave_nothing(tmp_path, name, share):
     with pytest.raises(ArtifactError, match=r"cannot be unpacked|holds no files"):
         archives.unpack(archive, tmp_path / "raw" / "set")
     assert content_of(tmp_path) == {name}
+
+
+@pytest.mark.parametrize(("start", "name"), [(b"7z\xbc\xaf\x27\x1c\x00\x04", "7z"), (b"Rar!\x1a\x07", "rar")])
+def test_archives_of_other_kinds_are_named(tmp_path, start, name):
+    (tmp_path / "set.zip").write_bytes(start + bytes(100))
+    with pytest.raises(ArtifactError, match=f"is a {name} archive.* pack its files as zip or tar"):
+        archives.unpack(tmp_path / "set.zip", tmp_path / "raw")
 
 
 def test_a_wrong_checksum_stops_before_unpacking(tmp_path):

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import shutil
+import stat
 import struct
 import tarfile
 import tempfile
@@ -24,6 +25,7 @@ LARGEST_RATIO = 200  # unpacked bytes per archive byte; mesh text reaches about 
 SMALLEST_LIMIT = 64 << 20  # bytes; below it the ratio does not count
 SPARE_BYTES = 256 << 20  # disk space to leave free
 _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ": lzma.open, b"BZh": bz2.open}
+_UNKNOWN = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!": "rar"}
 MARKER = ".unpacked_by_pointlift"
 #: What the libraries raise when bytes of an archive are other ones.
 _BROKEN = (
@@ -134,6 +136,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Any]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise ArtifactError(f"{archive}: {info.filename!r} is a link; refused")
                 if not info.is_dir():
                     yield info.filename, info.file_size, lambda folder, i=info: packed.extract(i, folder)
         return
@@ -155,6 +159,11 @@ def _require_new(source: Path, target: Path) -> None:
 def _decompressed(archive: Path) -> BinaryIO:
     with archive.open("rb") as stream:
         start = stream.read(6)
+    for magic, name in _UNKNOWN.items():
+        if start.startswith(magic):
+            raise ArtifactError(
+                f"{archive}: is a {name} archive, which is not unpacked here; pack its files as zip or tar"
+            )
     for magic, opened in _COMPRESSIONS.items():
         if start.startswith(magic):
             return cast(BinaryIO, opened(archive, "rb"))
