@@ -33,11 +33,11 @@ def near_duplicates(
     """Pairs (index_a, index_b, chamfer) of shapes nearer than ``threshold``, sorted by index.
 
     points_a, points_b : point sets (n, 3) on surfaces, of different points in no order, random by area or laid evenly;
-    ``_POINTS`` of each are used. Candidates are
-    pairs with similar ``shape_descriptor``; their chamfer distance is the least that turning, mirroring, moving and
-    scaling one onto the other finds, in spacings: 1 means as near as two samples of one surface (``aligned_chamfer``).
-    Where one set may have inner surfaces that the other lacks (a model and its watertight repair), draw the points
-    with ``sample_scan`` from some 20 viewpoints: only what shows from outside is then compared.
+    ``_POINTS`` of each are used. Candidates are pairs with similar ``shape_descriptor``; their chamfer distance is the
+    least that turning, mirroring, moving and scaling one onto the other finds, in spacings: 1 means as near as two
+    samples of one surface (``aligned_chamfer``). Where one set may have inner surfaces that the other lacks (a model
+    and its watertight repair), draw the points with ``sample_scan`` from some 20 viewpoints: only what shows from
+    outside is then compared.
     """
     if not len(points_a) or not len(points_b):
         return []
