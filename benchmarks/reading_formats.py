@@ -127,7 +127,7 @@ def _plain_h5(pattern: str, names: Sequence[str]) -> Callable[[Path], Callable[[
         def read(ids: Sequence[str]) -> object:
             found = []
             for split in ("train", "test"):
-                rows = np.array([int(shape_id[-5:]) for shape_id in ids if shape_id.startswith(split)])
+                rows = np.array([int(shape_id[-5:]) for shape_id in ids if f"-{split}-" in shape_id])
                 for number in np.unique(rows // _PER_H5):
                     own = rows[rows // _PER_H5 == number] % _PER_H5
                     with h5py.File(paths[split][number]) as file:

@@ -139,7 +139,7 @@ def test_entries_do_not_change_from_call_to_call(kind, open_dataset):
 def test_an_unknown_id_is_a_clear_error(kind, open_dataset):
     dataset = open_dataset(kind)
     load = dataset.load if kind in MESHES else dataset.load_points
-    for wrong in ("nothing-of-the-kind", "train-99999", "train-0", "x"):
+    for wrong in ("nothing-of-the-kind", "mn40h5-train-99999", "sonn-train-0", "train-00000", "x"):
         with pytest.raises(PointliftError):
             load(wrong)
 

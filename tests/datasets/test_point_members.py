@@ -31,13 +31,17 @@ def turned(points):
 
 def test_rows_of_modelnet_h5_run_through_its_files(open_dataset):
     dataset = open_dataset("modelnet_h5", val_share=0.0)
-    assert dataset.ids == ("train-00000", "train-00001", "train-00002", "train-00003", "train-00004",
-                           "test-00000", "test-00001")  # fmt: skip
+    assert dataset.ids == hdf5_clouds.row_ids("mn40h5", "train", 5) + hdf5_clouds.row_ids("mn40h5", "test", 2)
+    assert dataset.ids[3] == "mn40h5-train-00003"
     names = [dataset.entry(shape_id).class_name for shape_id in dataset.ids]
     assert names == ["airplane", "bottle", "xbox", "bathtub", "bed", "airplane", "xbox"]
     assert [dataset.entry(shape_id).split for shape_id in dataset.ids] == ["train"] * 5 + ["test"] * 2
-    assert dataset.entry("train-00003").source_path == "ply_data_train1.h5"
-    for shape_id, seed in (("train-00002", [0, 2]), ("train-00004", [1, 1]), ("test-00001", [10, 1])):
+    assert dataset.entry("mn40h5-train-00003").source_path == "ply_data_train1.h5"
+    for shape_id, seed in (
+        ("mn40h5-train-00002", [0, 2]),
+        ("mn40h5-train-00004", [1, 1]),
+        ("mn40h5-test-00001", [10, 1]),
+    ):
         found, (points, normals) = dataset.load_points(shape_id), cloud(seed)
         np.testing.assert_array_equal(found.points, turned(points))
         np.testing.assert_array_equal(found.normals, turned(normals))
@@ -45,14 +49,16 @@ def test_rows_of_modelnet_h5_run_through_its_files(open_dataset):
 
 def test_scanobjectnn_gives_the_file_that_its_variant_names(open_dataset):
     seen = {variant: open_dataset("scanobjectnn", variant=variant) for variant in scanobjectnn.COUNTS}
-    names = {variant: dataset.entry("train-00000").class_name for variant, dataset in seen.items()}
+    names = {variant: dataset.entry(dataset.ids[0]).class_name for variant, dataset in seen.items()}
     assert names == {"obj_bg": "bag", "obj_only": "bin", "pb_t50_rs": "box"}
-    assert len({dataset.entry("train-00001").sha256 for dataset in seen.values()}) == 3
+    assert len({dataset.entry(dataset.ids[1]).sha256 for dataset in seen.values()}) == 3
+    assert seen["obj_bg"].ids == seen["obj_only"].ids, "the same objects"
+    assert not set(seen["obj_bg"].ids) & set(seen["pb_t50_rs"].ids)
     dataset = seen["obj_only"]
     assert [dataset.entry(shape_id).class_name for shape_id in dataset.ids[1:]] == ["toilet", "bed", "cabinet", "bin", "toilet"]  # fmt: skip # noqa: E501
-    assert dataset.entry("test-00000").source_path == "main_split_nobg/test_objectdataset.h5"
-    assert dataset.load_points("train-00000").normals is None
-    np.testing.assert_array_equal(dataset.load_points("train-00002").points, turned(cloud([1, 2])[0]))
+    assert dataset.entry("sonn-test-00000").source_path == "main_split_nobg/test_objectdataset.h5"
+    assert dataset.load_points("sonn-train-00000").normals is None
+    np.testing.assert_array_equal(dataset.load_points("sonn-train-00002").points, turned(cloud([1, 2])[0]))
 
 
 def test_scanobjectnn_refuses_another_file_than_the_named_one(open_dataset):
@@ -150,7 +156,7 @@ def test_whole_sets_are_told_from_others_by_their_headers_alone(tmp_path, settin
 
 def test_val_is_a_share_of_train_that_hangs_on_the_id(settings_of):
     ids = modelnet_h5.list_ids(settings_of("modelnet_h5", partial=False), None)
-    splits = [split_or_val(shape_id, shape_id.startswith("test"), "modelnet_h5", 0.1) for shape_id in ids]
+    splits = [split_or_val(shape_id, "-test-" in shape_id, "modelnet_h5", 0.1) for shape_id in ids]
     assert splits.count("test") == 2468
     assert splits.count("val") == pytest.approx(984, abs=100)
 
@@ -158,9 +164,9 @@ def test_val_is_a_share_of_train_that_hangs_on_the_id(settings_of):
 def test_only_a_block_of_rows_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(hdf5_clouds, "_BLOCK", 2)
     write_h5(tmp_path / "a.h5", [0, 1, 2, 3, 4])
-    rows = hdf5_clouds.Hdf5Clouds({"train": [tmp_path / "a.h5"]}, 5)
+    rows = hdf5_clouds.Hdf5Clouds("x", {"train": [tmp_path / "a.h5"]}, 5)
     for row in (4, 0, 3, 1, 2):
-        np.testing.assert_array_equal(rows.cloud(f"train-{row:05d}").points, cloud([0, row])[0])
+        np.testing.assert_array_equal(rows.cloud(f"x-train-{row:05d}").points, cloud([0, row])[0])
         assert len(rows._block[2]["data"]) <= 2
 
 
@@ -258,7 +264,7 @@ def test_a_list_of_h5_files_names_each_once(content, tmp_path, settings_of):
 def test_a_list_cannot_lead_out_of_the_folder(tmp_path, settings_of):
     folder = write_modelnet_h5(tmp_path)
     (folder / "train_files.txt").write_text("../../../../etc/ply_data_train0.h5\n")
-    assert [e for e in modelnet_h5.build(settings_of("modelnet_h5"), tmp_path).ids if e.startswith("train")]
+    assert [e for e in modelnet_h5.build(settings_of("modelnet_h5"), tmp_path).ids if "-train-" in e]
     (folder / "train_files.txt").write_text("..\n")
     with pytest.raises(ArtifactError):
         modelnet_h5.build(settings_of("modelnet_h5"), tmp_path)

@@ -23,10 +23,14 @@ _MOST_ROWS = 1_000_000  # of one file; more is a damaged header
 
 
 class Hdf5Clouds:
-    """The rows of a dataset's HDF5 files. Ids are ``<split>-<row>``, rows counted through a split's files in order."""
+    """The rows of a dataset's HDF5 files. Ids are ``<prefix>-<split>-<row>``, rows counted in order.
 
-    def __init__(self, files: Mapping[SplitName, Sequence[Path]], num_classes: int) -> None:
+    The prefix keeps the rows of one dataset apart from those of others: an id means the same shape everywhere.
+    """
+
+    def __init__(self, prefix: str, files: Mapping[SplitName, Sequence[Path]], num_classes: int) -> None:
         """Check every header and every label. Raises ``ArtifactError`` naming the file."""
+        self._prefix = prefix
         self._starts: dict[str, list[int]] = {}
         self._files = {str(split): list(paths) for split, paths in files.items()}
         self.labels: dict[str, Array] = {}
@@ -40,10 +44,11 @@ class Hdf5Clouds:
 
     def place(self, shape_id: str) -> tuple[str, int, Path, int]:
         """Split, row of the split, file and row of the file. Raises ``ConfigError`` for an id that is none."""
-        split, _, digits = shape_id.rpartition("-")
+        split, _, digits = shape_id.removeprefix(f"{self._prefix}-").rpartition("-")
         row = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 8 else -1
-        if split not in self._starts or not 0 <= row < self._starts[split][-1] or shape_id != f"{split}-{row:05d}":
-            raise ConfigError(f"{shape_id!r} is no shape of this dataset; an id is e.g. train-00000")
+        known = split in self._starts and 0 <= row < self._starts[split][-1]
+        if not known or shape_id != _row_id(self._prefix, split, row):
+            raise ConfigError(f"{shape_id!r} is no shape of this dataset; an id is e.g. {self._prefix}-train-00000")
         number = int(np.searchsorted(self._starts[split], row, side="right")) - 1
         return split, row, self._files[split][number], row - self._starts[split][number]
 
@@ -65,9 +70,13 @@ class Hdf5Clouds:
         return {name: array[row - first] for name, array in self._block[2].items()}
 
 
-def row_ids(split: str, count: int) -> tuple[str, ...]:
+def row_ids(prefix: str, split: str, count: int) -> tuple[str, ...]:
     """The ids of a split with so many rows."""
-    return tuple(f"{split}-{row:05d}" for row in range(count))
+    return tuple(_row_id(prefix, split, row) for row in range(count))
+
+
+def _row_id(prefix: str, split: str, row: int) -> str:
+    return f"{prefix}-{split}-{row:05d}"
 
 
 def num_rows(path: Path) -> int:

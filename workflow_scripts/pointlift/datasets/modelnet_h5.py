@@ -21,6 +21,7 @@ from pointlift.datasets.source_folder import SplitName, read_lines, require_belo
 from pointlift.geometry.clouds import turn_up
 
 FOLDER = "modelnet40_ply_hdf5_2048"
+_PREFIX = "mn40h5"
 COUNTS: dict[SplitName, int] = {"train": 9840, "test": 2468}
 
 
@@ -46,13 +47,13 @@ class Settings(PointDatasetSettings):
 
 
 def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:
-    """Ids ``train-<row>`` and ``test-<row>``: known without files for the whole set, by the headers where they are."""
+    """Ids ``mn40h5-<split>-<row>``: known without files for the whole set, by the headers where they are."""
     counts: dict[SplitName, int] = dict(COUNTS)
     if settings.partial or (folder is not None and Path(folder).is_dir() and any(Path(folder).iterdir())):
         root = require_below(folder, "modelnet_h5", FOLDER, "train_files.txt")
         counts = {split: sum(map(num_rows, paths)) for split, paths in _files(root).items()}
         require_counts("modelnet_h5", root, counts, COUNTS, settings.partial)
-    return tuple(shape_id for split, count in counts.items() for shape_id in row_ids(split, count))
+    return tuple(shape_id for split, count in counts.items() for shape_id in row_ids(_PREFIX, split, count))
 
 
 def build(settings: Settings, folder: Path | None) -> ModelNetH5:
@@ -77,7 +78,7 @@ class ModelNetH5:
         names = root / "shape_names.txt"
         if names.is_file() and tuple(read_lines(names)) != self.class_names:
             raise ArtifactError(f"{names}: not the 40 official names in their order; labels would mean other classes")
-        self._rows = Hdf5Clouds(_files(root), len(self.class_names))
+        self._rows = Hdf5Clouds(_PREFIX, _files(root), len(self.class_names))
         self.point_attributes = ("normals",) if self._rows.has_normals else ()
 
     def entry(self, shape_id: str) -> Entry:

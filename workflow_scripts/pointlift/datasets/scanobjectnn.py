@@ -29,6 +29,8 @@ _SPLITS: dict[SplitName, str] = {"train": "training", "test": "test"}
 _PLAIN: dict[SplitName, int] = {"train": 2309, "test": 581}
 _PERTURBED: dict[SplitName, int] = {"train": 11416, "test": 2882}
 COUNTS = {"obj_bg": _PLAIN, "obj_only": _PLAIN, "pb_t50_rs": _PERTURBED}
+#: Rows of obj_bg and obj_only are the same objects in the same order (recalled, not checked against the files).
+_PREFIXES = {"obj_bg": "sonn", "obj_only": "sonn", "pb_t50_rs": "sonnpb"}
 _FILES = {
     "obj_bg": "main_split/{}_objectdataset.h5",
     "obj_only": "main_split_nobg/{}_objectdataset.h5",
@@ -69,13 +71,15 @@ class Settings(PointDatasetSettings):
 
 
 def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:
-    """Ids ``train-<row>`` and ``test-<row>``: known without files for the whole set, by the headers where they are."""
+    """Ids ``sonn-<split>-<row>`` (pb_t50_rs: ``sonnpb-...``): by the headers where files are, else of the whole set."""
     counts = COUNTS[settings.variant]
     if settings.partial or (folder is not None and Path(folder).is_dir() and any(Path(folder).iterdir())):
         root = _root(settings, folder)
         counts = {split: sum(map(num_rows, paths)) for split, paths in _files(settings, root).items()}
         require_counts(f"scanobjectnn {settings.variant}", root, counts, COUNTS[settings.variant], settings.partial)
-    return tuple(shape_id for split, count in counts.items() for shape_id in row_ids(split, count))
+    return tuple(
+        shape_id for split, count in counts.items() for shape_id in row_ids(_PREFIXES[settings.variant], split, count)
+    )
 
 
 def build(settings: Settings, folder: Path | None) -> ScanObjectNN:
@@ -102,7 +106,7 @@ class ScanObjectNN:
         for split, (path,) in files.items():
             if wanted[split] is not None and file_sha256(path) != wanted[split]:
                 raise ArtifactError(f"{path}: not the file whose {split}_sha256 the dataset's block names")
-        self._rows = Hdf5Clouds(files, len(self.class_names))
+        self._rows = Hdf5Clouds(_PREFIXES[settings.variant], files, len(self.class_names))
         self.point_attributes = ("normals",) if self._rows.has_normals else ()
 
     def entry(self, shape_id: str) -> Entry:
