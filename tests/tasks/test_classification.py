@@ -10,9 +10,10 @@ from torch import nn
 
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
+from pointlift.operators.cross_entropy import smoothed_cross_entropy
 from pointlift.operators.student_output import StudentOutput
 from pointlift.tasks.classification import Settings, build
-from pointlift.tasks.classifier import Classifier, classification_head, smoothed_cross_entropy
+from pointlift.tasks.classifier import Classifier, classification_head
 from pointlift.tasks.shapes import Predictions
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0, 0.5]])

@@ -1,4 +1,4 @@
-"""Student plus classification head as one module to train, and the smoothed cross-entropy it is trained with."""
+"""Student plus classification head as one module to train."""
 
 from __future__ import annotations
 
@@ -6,26 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.shards import Array
+from pointlift.operators.cross_entropy import shared_by_all, smoothed_cross_entropy
 from pointlift.training.inference import run_batched
 
 if TYPE_CHECKING:
     from pointlift.tasks.classification import Settings
-
-
-def smoothed_cross_entropy(logits_BK: Tensor, label_B: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy against 1 - smoothing on the label and smoothing / (K - 1) on each other class, batch mean.
-
-    PointMCD's convention. torch shares its ``label_smoothing`` among all K classes, the label too, hence the factor.
-    """
-    return functional.cross_entropy(logits_BK, label_B, label_smoothing=_shared_by_all(smoothing, logits_BK.shape[1]))
-
-
-def _shared_by_all(smoothing: float, num_classes: int) -> float:
-    return smoothing * num_classes / max(1, num_classes - 1)
 
 
 def classification_head(student_width: int, hidden_width: int, num_classes: int) -> nn.Sequential:
@@ -48,7 +36,7 @@ class Classifier(nn.Module):
         self, student: nn.Module, num_classes: int, settings: Settings, method: nn.Module | None = None
     ) -> None:
         super().__init__()
-        if _shared_by_all(settings.label_smoothing, num_classes) > 1.0:
+        if shared_by_all(settings.label_smoothing, num_classes) > 1.0:
             largest = 1000 * (num_classes - 1) // num_classes / 1000
             raise ConfigError(
                 f"label_smoothing: {settings.label_smoothing:g} leaves the label of {num_classes} classes less than "

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pointlift.contracts.shards import Array
+from pointlift.operators.cross_entropy import smoothed_cross_entropy
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput
-from pointlift.tasks.classifier import smoothed_cross_entropy
 
 if TYPE_CHECKING:
     from pointlift.tasks.part_segmentation import Settings
