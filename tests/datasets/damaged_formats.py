@@ -12,6 +12,7 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -71,13 +72,17 @@ def _mesh(kind: str, suffix: str, **options) -> Format:
 def member(kind: str, write: Callable[[Path], Path], first: int = 1_000_000, ids=None, **block) -> Format:
     """One file of a dataset, read as its shard is made: listed, opened, loaded, packed, checked."""
 
-    def read(folder):
+    @cache
+    def opened():
         settings = parse(rooms.settings_class("datasets", kind), {"kind": kind, "folder": "x", **block}, "block")
-        member = rooms.load("datasets", kind)
+        return settings, rooms.load("datasets", kind)
+
+    def read(folder):
+        settings, member = opened()
         listed = member.list_ids(settings, folder)
         dataset = member.build(settings, folder)
         assert listed == dataset.ids
-        chosen = ids or dataset.ids[:6]
+        chosen = ids or dataset.ids[:3]
         if settings.has_meshes:
             stage, (arrays, attributes) = "meshes", ingest.load_shard(dataset, chosen)
         else:
@@ -102,7 +107,9 @@ def _archive(name: str) -> Format:
     """An archive as the published ones are: small text files in folders."""
 
     def write(folder):
-        layouts.write_psb(folder / "content")
+        for place in ("psb/train.cla", "psb/meshes/m0.off", "psb/meshes/m1.off"):
+            (folder / "content" / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "content" / place).write_text(layouts.off_text())
         shutil.rmtree(folder / "raw", ignore_errors=True)
         if name.endswith("zip"):
             with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as packed:

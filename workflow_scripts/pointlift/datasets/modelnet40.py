@@ -6,7 +6,7 @@ is ten of these classes with the same numbers: their counts add up to its publis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 
 from pointlift.datasets.source_folder import SplitName
 
@@ -29,7 +29,8 @@ TEN_CLASS_NAMES = (
 )  # fmt: skip
 
 
-def split_ids(split: SplitName, class_names: Sequence[str] = CLASS_NAMES) -> tuple[str, ...]:
+@cache
+def split_ids(split: SplitName, class_names: tuple[str, ...] = CLASS_NAMES) -> tuple[str, ...]:
     """The ids ``<class>_<number>`` of the official train or test list, in its order; of these classes alone."""
     spans = {
         name: (1, train) if split == "train" else (train + 1, train + test)

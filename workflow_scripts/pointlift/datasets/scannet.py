@@ -159,9 +159,9 @@ def _splits(settings: Settings, root: Path) -> dict[str, SplitName]:
 
 def _semantic(nyu40: Array) -> Array:
     """Index in ``semantic_names``, -1 for every other nyu40 id and for points without any (0)."""
-    label = np.full(len(nyu40), -1, dtype=np.int16)
-    for index, number in enumerate(SEMANTIC_CLASSES.values()):
-        label[nyu40 == number] = index
+    table = np.full(256, -1, dtype=np.int16)
+    table[list(SEMANTIC_CLASSES.values())] = np.arange(len(SEMANTIC_CLASSES))
+    label: Array = table[np.clip(nyu40, 0, 255)]  # ids below 1 and above 40 are no class
     return label
 
 
