@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def beside_nano(finished_nano, checkout):
-    """A checkout of its own with nano's results: the shared one stays as it is."""
-    for name in ("results", ".snakemake"):
-        shutil.copytree(finished_nano.folder / name, checkout.folder / name, symlinks=True)
-    return checkout
+def beside_nano(finished_nano, tmp_path):
+    """A copy of the checkout in which nano has run: the shared one stays as it is."""
+    folder = tmp_path / "a checkout"
+    shutil.copytree(finished_nano.folder, folder, symlinks=True)
+    return replace(finished_nano, folder=folder)
 
 
 def graph_of(suite, **blocks):
