@@ -18,7 +18,14 @@ LEVELS = [
     {"num_centres": 32, "radius": 0.4, "num_neighbours": 8, "widths": [16, 24]},
     {"num_centres": 12, "radius": 0.8, "num_neighbours": 8, "widths": [24, 32]},
 ]
-SMALL = {"pointnet2": {"levels": LEVELS}}  # students whose defaults want more points than these clouds have
+STAGES = [
+    {"num_points": 64, "radius": 0.3, "width": 32, "num_curves": 12, "curve_length": 4},
+    {"num_points": 24, "radius": 0.6, "width": 48},
+]
+SMALL = {  # students whose defaults want more points than these clouds have
+    "pointnet2": {"levels": LEVELS},
+    "curvenet": {"stages": STAGES, "num_neighbours": 8},
+}
 
 
 def student_of(kind, seed=0):
