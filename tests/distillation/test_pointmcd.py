@@ -198,6 +198,26 @@ def test_tokens_of_groups_use_the_mask_of_their_points():
     assert view_loss(method, fewer, batch) == pytest.approx(view_loss(method, alone, wanted), rel=1e-6)
 
 
+def test_tokens_of_groups_may_be_carried_to_all_points():
+    """A point's vector is then the mean of its three nearest tokens, by inverse squared distance."""
+    method = through(build(settings(head="linear", masks="interpolate"), WIDTH, plain()).eval())
+    output, batch = student_output(points=9), batch_of(signed=True)
+    generator = torch.Generator().manual_seed(7)
+    places, batch["points"] = torch.randn(BATCH, 9, 3, generator=generator), torch.randn(BATCH, POINTS, 3)
+    carried = []
+    for tokens, cloud, points in zip(output.tokens, places, batch["points"], strict=True):
+        distance, index = torch.cdist(points, cloud).topk(3, largest=False)
+        weight = distance**-2 / (distance**-2).sum(1, keepdim=True)
+        carried.append((tokens[index] * weight[..., None]).sum(1))
+    wanted = pooled(output._replace(tokens=torch.stack(carried)), batch["visible"])
+    loss = view_loss(method, output._replace(token_xyz=places), batch)
+    assert loss == pytest.approx((wanted - batch["target"]).abs().mean().item(), rel=1e-4)
+    per_point, plainly = student_output(), build(settings(), WIDTH, plain()).eval()
+    other = build(settings(masks="interpolate"), WIDTH, plain()).eval()
+    other.load_state_dict(plainly.state_dict())
+    assert view_loss(other, per_point, batch_of()) == view_loss(plainly, per_point, batch_of())
+
+
 @pytest.mark.parametrize("head", ["relu", "linear"])
 def test_empty_views_are_kept_or_dropped(head):
     output, batch = student_output(), batch_of()

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pointlift.contracts.blocks import MethodSettings
 from pointlift.contracts.errors import ConfigError
+from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.target_statistics import TargetStatistics
 from pointlift.operators.visible_pooling import gather_visible, visible_max_pool
@@ -38,6 +39,10 @@ class Settings(MethodSettings):
     loss: Literal["l1", "cosine"] = "l1"
     empty_views: Literal["keep", "drop"] = "keep"
     """A view that sees no token pools to 0; ``keep`` it, as published, or ``drop`` it from head and loss."""
+    masks: Literal["gather", "interpolate"] = "gather"
+    """For students whose tokens are not the points: ``gather`` the mask of the point each token came from, or
+    ``interpolate`` the tokens to all points (inverse distances to the nearest three), which keeps views from being
+    empty. The paper does not say; students with one token a point are the same either way."""
     orthogonality_weight: float = Field(default=0.001, ge=0.0)
     """Of the student's raw ``orthogonality`` term, where it has one."""
 
@@ -71,7 +76,7 @@ class PointMCD(nn.Module):
             self.head = linear_head(student_width, len(mean)) if standardised else relu_head(student_width, len(mean))
 
     def forward(self, output: StudentOutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``batch``: ``visible`` (B, V, N) bool and ``target`` (B, V, D) float.
+        """``batch``: ``visible`` (B, V, N) bool, ``target`` (B, V, D) float and, to interpolate, ``points`` (B, N, 3).
 
         Returns ``view_loss`` and, where the student has the term, ``orthogonality_loss`` (both weighted), and
         ``cosine``: mean cosine between projected and teacher's view vectors, in the teacher's own space, no gradient.
@@ -81,8 +86,8 @@ class PointMCD(nn.Module):
             found["orthogonality_loss"] = self.settings.orthogonality_weight * output.losses["orthogonality"]
         if self.head is None:
             return {**found, "view_loss": output.tokens.new_zeros(())}
-        visible_BVG = gather_visible(batch["visible"], output.token_index)
-        pooled, target = visible_max_pool(output.tokens, visible_BVG).flatten(0, 1), batch["target"].flatten(0, 1)
+        tokens, visible_BVG = self._seen(output, batch)
+        pooled, target = visible_max_pool(tokens, visible_BVG).flatten(0, 1), batch["target"].flatten(0, 1)
         if self.settings.empty_views == "drop":
             seen = visible_BVG.any(dim=2).flatten()
             pooled, target = pooled[seen], target[seen]
@@ -90,6 +95,13 @@ class PointMCD(nn.Module):
                 return {**found, "view_loss": output.tokens.sum() * 0.0}
         projected = self.head(pooled).float()
         return {**found, **self._compare(projected, target.float())}
+
+    def _seen(self, output: StudentOutput, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What is pooled, (B, G, C), and who sees it, (B, V, G)."""
+        num_points = batch["visible"].shape[2]
+        if self.settings.masks == "gather" or output.tokens.shape[1] == num_points:
+            return output.tokens, gather_visible(batch["visible"], output.token_index)
+        return interpolate_rows(output.tokens, output.token_xyz, batch["points"]), batch["visible"]
 
     def _compare(self, projected: Tensor, target: Tensor) -> dict[str, Tensor]:
         wanted = (target - self.mean) / self.sd
