@@ -8,6 +8,7 @@ rule train_teacher:
             GRAPH.training_of(wildcards.teacher).dataset
         ),
         views=lambda wildcards: GRAPH.teacher_views(wildcards.teacher),
+        backbone=lambda wildcards: GRAPH.teacher_backbone(wildcards.teacher),
     output:
         weights="results/teachers/{teacher}/weights.safetensors",
         history="results/teachers/{teacher}/history.jsonl",
@@ -27,12 +28,13 @@ rule train_teacher:
         code=lambda wildcards: JOBS.code(
             "train_teacher", ("teachers", wildcards.teacher)
         ),
+        backbone=lambda wildcards, input: JOBS.arguments(backbone=input.backbone),
     message:
         "Training teacher {wildcards.teacher}"
     shell:
         "python workflow_scripts/train_teacher.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --views {input.views:q} --threads {threads} --code {params.code} --output {output.weights:q}"
-        " --history {output.history:q} --checkpoints results/checkpoints/train_teacher/{wildcards.teacher}"
+        " --views {input.views:q} {params.backbone:q} --threads {threads} --code {params.code}"
+        " --output {output.weights:q} --history {output.history:q} --checkpoints results/checkpoints/train_teacher/{wildcards.teacher}"
         " --curves results/tensorboard/train_teacher/{wildcards.teacher} > {log:q} 2>&1"
 
 

@@ -1,12 +1,12 @@
-"""Train a teacher on the renders of its dataset's train split, and say its zero-shot accuracy on the val split."""
+"""Train a teacher on the renders of its dataset's train split, and say how it does on the val split."""
 
+from pathlib import Path
 from typing import Any
 
 from pointlift import rooms
 from pointlift.contracts.command import Parser, run, training_options
-from pointlift.contracts.errors import ArtifactError, ConfigError
+from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.files import atomic_path
-from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.settings import parse
 
 
@@ -14,32 +14,30 @@ def main(arguments: Any) -> None:
     from safetensors.torch import save_file
 
     from pointlift.teachers.teacher import prepare_torch
-    from pointlift.teachers.views import labelled_views
+    from pointlift.teachers.training_views import TrainingViews
 
     block = arguments.settings["block"]
     prepare_torch(arguments.threads, arguments.device)
     member = rooms.load("teachers", block["kind"])
     if not hasattr(member, "train"):
-        raise ConfigError(f"teacher.kind: {block['kind']} cannot be trained here; kind clip can")
+        able = [kind for kind in rooms.available("teachers") if hasattr(rooms.load("teachers", kind), "train")]
+        raise ConfigError(f"teacher.kind: {block['kind']} cannot be trained here; these can: {', '.join(able)}")
     settings = parse(member.Settings, block, "teacher")
-    rows = read_manifest(arguments.manifest)
-    class_names = arguments.settings["class_names"] or sorted(set(rows["class_name"]) - {""})
-    unknown = sorted(set(rows["class_name"]) - set(class_names))
-    if unknown:
-        raise ArtifactError(f"{arguments.manifest}: classes {unknown} are not among {list(class_names)}")
-
-    def read(split: str, resize: Any) -> Any:
-        chosen = rows[rows["split"] == split]
-        pairs = zip(chosen["shape_id"], chosen["class_name"], strict=True)
-        labels = {shape_id: class_names.index(name) for shape_id, name in pairs}
-        return labelled_views(arguments.views, labels, resize)
-
     options = {"history": arguments.history, **training_options(arguments)}
-    weights = member.train(settings, read, class_names, arguments.settings["seed"], **options)
+    if arguments.backbone is not None:  # as the user knows it, not by a link
+        options["backbone"] = arguments.backbone.parent.resolve() / arguments.backbone.name
+    views = TrainingViews(arguments.manifest, arguments.views, arguments.settings["class_names"])
+    weights = member.train(settings, views, arguments.settings["seed"], **options)
     with atomic_path(arguments.output) as temporary:
         save_file(weights, temporary)
 
 
+def parser() -> Parser:
+    """What it is told on its command line."""
+    found = Parser(__doc__).add_paths("manifest", "views", "output", "history", many=("views",)).add_training()
+    found.add_argument("--backbone", type=Path, default=None, help="the local weights that training starts from")
+    return found
+
+
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("manifest", "views", "output", "history", many=("views",)).add_training()
-    run(main, parser.parse_args())
+    run(main, parser().parse_args())

@@ -8,7 +8,6 @@ import pytest
 from safetensors.torch import load_file
 
 import train_teacher
-from pointlift.contracts.command import Parser
 from pointlift.contracts.errors import PointliftError
 from pointlift.teachers import clip
 from teachers import pictures
@@ -41,8 +40,7 @@ def given(folder, name, class_names=None, **block):
 
 def call(words):
     """The same inside this process: a process start costs seconds."""
-    parser = Parser("").add_paths("manifest", "views", "output", "history", many=("views",)).add_training()
-    train_teacher.main(parser.parse_args([str(word) for word in words]))
+    train_teacher.main(train_teacher.parser().parse_args([str(word) for word in words]))
 
 
 @pytest.fixture(scope="module")

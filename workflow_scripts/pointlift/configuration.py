@@ -240,6 +240,7 @@ def _combination_mistakes(config: Config) -> list[str]:
         if taught is not None:
             found += _name_mistakes(config, f"teachers.{name}", name, taught.rig)
             found += _render_mistakes(config, f"teachers.{name}.training.dataset", taught.dataset, taught.rig)
+            found += _label_mistakes(config, name, teacher, taught.dataset)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
@@ -250,11 +251,22 @@ def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
     """Arm random_teacher is the one with an untrained teacher: under another name it would be its own control."""
     teacher = config.teachers.get(run.teacher) if run.teacher else None
     initialisation = getattr(teacher, "initialisation", None)
-    if initialisation is None or run.arm == "control" or (initialisation == "random") == (run.arm == "random_teacher"):
+    untrained = initialisation == "random" and teacher is not None and teacher.training is None
+    if initialisation is None or run.arm == "control" or untrained == (run.arm == "random_teacher"):
         return []
     return [
         f"runs.{name}.arm: {run.arm!r} does not go with teacher {run.teacher!r}, whose initialisation is "
         f"{initialisation!r}; arm random_teacher takes a random one, every other arm a trained one"
+    ]
+
+
+def _label_mistakes(config: Config, name: str, teacher: TeacherSettings, dataset: str) -> list[str]:
+    """A teacher that learns from classes needs a dataset that has them."""
+    if not teacher.learns_from_labels() or not getattr(config.datasets.get(dataset), "unlabelled", False):
+        return []
+    return [
+        f"teachers.{name}.training.dataset: {dataset!r} is unlabelled, and this teacher (kind {teacher.kind!r}) learns "
+        "from labels; name a labelled one, or take kind 'view_autoencoder' with sampler uniform"
     ]
 
 

@@ -145,9 +145,8 @@ class Graph:
         ]
         teachers = sorted({str(self.config.runs[run].teacher) for run in self.config.chosen.runs} - {"None"})
         for name in teachers:
-            block = self.config.teachers[name]
-            if block.training is None and block.weights_file is not None:
-                wanted.append((f"teachers.{name}.weights_file", block.weights_file))
+            files = self.config.teachers[name].local_files()
+            wanted += [(f"teachers.{name}.{key}", file) for key, file in files.items()]
         place, missing = self.config.paths.archives, wanted
         if place is not None:
             missing = [(key, name) for key, name in wanted if not (Path(place) / name).is_file()]
@@ -172,6 +171,12 @@ class Graph:
         if block.weights_file is not None:
             return [self.below_archives(f"teachers.{teacher}.weights_file", block.weights_file)]
         return []
+
+    def teacher_backbone(self, teacher: str) -> list[str]:
+        """The local weights that a teacher's training starts from, or none."""
+        key = "backbone_file"
+        files = self.config.teachers[teacher].local_files()
+        return [self.below_archives(f"teachers.{teacher}.{key}", files[key])] if key in files else []
 
     def distillation_files(self, run: str, stage: str) -> list[str]:
         """Shards that a transfer run's distillation reads; none for a run without a distillation phase."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from pointlift.teachers import clip_network, contrastive
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm
 from pointlift.teachers.teacher import Teacher, TeacherOutput
-from pointlift.teachers.views import LabelledViews
+from pointlift.teachers.training_views import TrainingViews
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -73,6 +73,10 @@ class Settings(TeacherSettings):
             told = ", ".join(chosen) or "none"
             raise ValueError(f"weights come from exactly one of {', '.join(given)}; given: {told}")
         return self
+
+    def learns_from_labels(self) -> bool:
+        """Its captions name the classes."""
+        return True
 
 
 class ClipTeacher(Teacher):
@@ -134,28 +138,22 @@ def build(settings: Settings, weights: Path | None) -> ClipTeacher:
     return ClipTeacher(settings, network)
 
 
-def train(
-    settings: Settings,
-    read: Callable[[str, Callable[[Array], Array]], LabelledViews | None],
-    class_names: Sequence[str],
-    seed: int,
-    **options: Any,
-) -> dict[str, Tensor]:
-    """Train the model of a block with ``training``; returns its weights as an open_clip checkpoint.
+def train(settings: Settings, views: TrainingViews, seed: int, **options: Any) -> dict[str, Tensor]:
+    """Train the model of a block with ``training``; returns its weights, of the last epoch, as an open_clip checkpoint.
 
-    read : split, what to do with the images of a shape (V, H, W, 3) uint8 -> the views of that split, or None.
     options : history, device, threads, checkpoints, curves and code of ``training.engine.fit``. The history has
     contrastive_loss and, where there is a val split, the zero-shot accuracy on it per view and per shape.
     """
     if settings.training is None:
         raise ConfigError("train_teacher: this teacher's block has no training")
+    class_names = views.class_names()
     network = clip_network.untrained(settings.model, stable_seed(seed, "clip"))
     preprocessing = _preprocessing(settings, network)
 
     def resized(images_VHW3: Array) -> Array:
         return preprocessing.resize(torch.from_numpy(images_VHW3)).contiguous().numpy()
 
-    train_views, val_views = read("train", resized), read("val", resized)
+    train_views, val_views = views.labelled("train", resized), views.labelled("val", resized)
     if train_views is None:
         raise ArtifactError("train_teacher: the dataset has no usable shape in its train split")
     ids_KTL = clip_network.tokenizer(settings.model)(class_captions(settings, class_names))

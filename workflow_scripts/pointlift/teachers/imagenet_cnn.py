@@ -6,23 +6,19 @@ once), a local file with torchvision's key names, or random ones for the random-
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Literal
 
 import torch
-import torchvision
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import TeacherSettings
-from pointlift.contracts.errors import ConfigError, MachineError
+from pointlift.contracts.blocks import ImagenetArchitecture, TeacherSettings
+from pointlift.contracts.errors import ConfigError
+from pointlift.teachers import imagenet_network
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm
 from pointlift.teachers.teacher import Teacher, TeacherOutput
-from pointlift.teachers.weight_files import load_strictly
-
-_log = logging.getLogger(__name__)
 
 #: Whether the trunk's last operation leaves nothing below 0 (ReLU, ReLU6; pooling keeps it so), by family.
 _NONNEGATIVE = {
@@ -40,25 +36,7 @@ _NONNEGATIVE = {
 class Settings(TeacherSettings):
     """An ImageNet classifier and the pixels it expects."""
 
-    architecture: Literal[
-        "alexnet",
-        "squeezenet1_0",
-        "squeezenet1_1",
-        "mobilenet_v2",
-        "mobilenet_v3_small",
-        "mobilenet_v3_large",
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "resnet152",
-        "vgg11",
-        "vgg11_bn",
-        "vgg16",
-        "vgg16_bn",
-        "efficientnet_b0",
-        "convnext_tiny",
-    ] = "resnet50"
+    architecture: ImagenetArchitecture = "resnet50"
     initialisation: Literal["pretrained", "random"] = "pretrained"
     """pretrained: ``weights_file`` where given, else torchvision's default weights. random: the random-teacher arm."""
     random_seed: int = Field(default=0, ge=0)
@@ -74,7 +52,7 @@ class Settings(TeacherSettings):
     @model_validator(mode="after")
     def _possible(self) -> Settings:
         if self.training is not None:
-            raise ValueError("training is not offered by this kind; use kind clip")
+            raise ValueError("training is not offered by this kind; use clip, view_classifier or view_autoencoder")
         if self.initialisation == "random" and self.weights_file is not None:
             raise ValueError("initialisation random has no weights_file")
         if min(self.std) <= 0.0:
@@ -96,7 +74,7 @@ class ImagenetTeacher(Teacher):
                 interpolation=settings.interpolation,
             )
         )
-        self.trunk = _trunk(network)
+        self.trunk = imagenet_network.trunk_of(network)
         self.nonnegative = next(v for k, v in _NONNEGATIVE.items() if settings.architecture.startswith(k))
         self.freeze()
         blank = torch.zeros(1, settings.input_size, settings.input_size, 3, dtype=torch.uint8)
@@ -118,28 +96,10 @@ def build(settings: Settings, weights: Path | None) -> ImagenetTeacher:
         raise ConfigError(
             f"teacher imagenet_cnn: weights_file is {settings.weights_file!r}, but the file handed over is {weights}"
         )
-    if weights is None and settings.initialisation == "pretrained":
-        return ImagenetTeacher(settings, _download(settings.architecture))
     with seeded("imagenet_cnn", settings.architecture, settings.random_seed):
-        network = torchvision.models.get_model(settings.architecture, weights=None)
-        if weights is None:
-            settle_batch_norm(network, _trunk(network), settings.input_size)
-    if weights is not None:
-        load_strictly(network, weights)
+        if weights is not None or settings.initialisation == "pretrained":
+            network = imagenet_network.pretrained(settings.architecture, weights, "imagenet_cnn")
+        else:
+            network = imagenet_network.untrained(settings.architecture)
+            settle_batch_norm(network, imagenet_network.trunk_of(network), settings.input_size)
     return ImagenetTeacher(settings, network)
-
-
-def _trunk(network: nn.Module) -> nn.Module:
-    """All up to the last feature map: ``features`` where there is such a part, else all but pooling and classifier."""
-    features = getattr(network, "features", None)
-    return features if isinstance(features, nn.Module) else nn.Sequential(*list(network.children())[:-2])
-
-
-def _download(architecture: str) -> nn.Module:
-    try:
-        return torchvision.models.get_model(architecture, weights="DEFAULT")
-    except (OSError, RuntimeError) as error:
-        raise MachineError(
-            f"teacher imagenet_cnn: torchvision's weights of {architecture} could not be fetched ({error}); "
-            "connect once, or give a local weights_file"
-        ) from None

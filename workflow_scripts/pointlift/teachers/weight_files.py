@@ -50,11 +50,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(network: nn.Module, path: Path) -> None:
-    """Fill ``network`` from a file that holds exactly its tensors (batch counters may be missing).
+    """Fill ``network`` from a file that holds exactly its tensors; see ``fill``."""
+    fill(network, read_weights(path), path)
+
+
+def fill(network: nn.Module, found: Mapping[str, Tensor], path: Path) -> None:
+    """Fill ``network`` with exactly its tensors, read from ``path`` (batch counters may be missing).
 
     Raises ``ArtifactError`` that lists missing, unexpected and wrongly shaped keys; nothing is loaded then.
     """
-    found = read_weights(path)
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     found = {name: tensor for name, tensor in found.items() if not name.endswith("num_batches_tracked")}
     problems = [

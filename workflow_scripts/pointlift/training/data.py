@@ -41,9 +41,13 @@ class TensorData:
 
     def batches(self, epoch: int, batch_size: int, seed: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch from number ``start`` on; their order depends on (seed, epoch) alone."""
-        order = np.random.default_rng(stable_seed(seed, epoch, "order")).permutation(len(self))
+        order = self.order(epoch, seed)
         for number in range(start, self.num_batches(batch_size)):
             yield self.rows(order[number * batch_size : (number + 1) * batch_size])
+
+    def order(self, epoch: int, seed: int) -> Array:
+        """Numbers of the rows (len(self),) int64 as an epoch sees them."""
+        return np.random.default_rng(stable_seed(seed, epoch, "order")).permutation(len(self))
 
     def rows(self, index: Array) -> dict[str, Tensor]:
         """The batch made of these rows (B,) int64."""
