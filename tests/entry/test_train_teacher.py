@@ -75,7 +75,7 @@ def test_a_second_run_gives_the_same_bytes(folder, trained):
 @pytest.mark.parametrize(
     "block, class_names, told",
     [
-        ({"kind": "imagenet_cnn"}, None, r"teacher\.kind: imagenet_cnn cannot be trained"),
+        ({"kind": "imagenet_cnn"}, None, r"teacher\.kind: imagenet_cnn cannot be trained here; these can: clip, "),
         ({}, ["bar", "disc"], r"classes \['frame'\] are not among \['bar', 'disc'\]"),
         ({"training": None, "initialisation": "random"}, None, "this teacher's block has no training"),
         ({"training": BLOCK["training"] | {"epochs": 3}}, None, "epochs: unknown key"),
