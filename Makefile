@@ -48,6 +48,7 @@ format: .venv
 	$(BIN)/ruff check --fix $(PYTHON_FILES)
 	$(BIN)/ruff format $(PYTHON_FILES)
 	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/python workflow_scripts/describe_settings.py docs/configuration.md
 
 # The lock names packages, versions and hashes, never where they come from. Needs uv.
 lock:

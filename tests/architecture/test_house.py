@@ -21,7 +21,12 @@ FLOORS = {
 }
 TORCH_ROOMS = {"teachers", "students", "distillation", "tasks"}
 NUMPY_ROOMS = {"datasets", "rendering", "reporting"}
-TOOLS = {"run_benchmark", "show_leaderboard", "import_episodes"}  # called by people and make, not by a rule
+TOOLS = {
+    "run_benchmark",
+    "show_leaderboard",
+    "import_episodes",
+    "describe_settings",
+}  # called by people and make, not by a rule
 
 
 def allowed_neighbours(room: str) -> set[str]:
