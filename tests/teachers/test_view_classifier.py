@@ -14,10 +14,10 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.contracts.stages import read_stage
 from pointlift.rooms import settings_class
-from pointlift.teachers import view_classifier
+from pointlift.teachers import imagenet_cnn, imagenet_network, view_classifier
 from pointlift.teachers.extraction import extract
 from pointlift.teachers.training_views import TrainingViews
-from pointlift.teachers.view_network import preprocessing_of
+from pointlift.teachers.view_network import first_network, preprocessing_of
 from teachers.pictures import CLASSES, write_drawn_dataset, write_views
 
 RECIPE = {"epochs": 2, "batch_size": 6, "learning_rate": 3e-3}
@@ -130,6 +130,44 @@ def test_the_same_bits_for_a_seed_and_others_for_another(folder, trained):
     again, other = train(folder)[0], train(folder, seed=1)[0]
     assert all(torch.equal(again[name], tensor) for name, tensor in trained[0].items())
     assert not all(torch.equal(other[name], tensor) for name, tensor in trained[0].items())
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [2, 5])  # in the first epoch; in the second, after a look at val
+def test_a_killed_training_goes_on_to_the_same_bits(folder, trained, tmp_path, kill_at, monkeypatch):
+    options = {"history": tmp_path / "history.jsonl", "device": "cpu", "checkpoint_seconds": 0.0}
+    calls, forward = [], view_classifier.NamesOfViews.forward
+
+    def dying(model, batch):
+        calls.append(1)
+        if len(calls) == kill_at:
+            raise KilledError
+        return forward(model, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(view_classifier.NamesOfViews, "forward", dying)
+        with pytest.raises(KilledError):
+            view_classifier.train(settings(), views(folder), 0, **options)
+    assert (tmp_path / "checkpoints" / "state.pt").exists()
+    again = view_classifier.train(settings(), views(folder), 0, **options)
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained[0].items())
+    assert (tmp_path / "history.jsonl").read_text() == (folder / "history0.jsonl").read_text()
+
+
+@pytest.mark.realdata
+def test_a_real_backbone_file_gives_the_trunk_of_the_imagenet_teacher(realdata):
+    path = realdata / "image_weights" / "squeezenet1_0_imagenet1k_torchvision_keys_fp32.npz"
+    chosen = settings(architecture="squeezenet1_0", initialisation="pretrained", backbone_file=path.name)
+    trunk = imagenet_network.trunk_of(first_network(chosen, chosen.architecture, path)).eval()
+    block = {"kind": "imagenet_cnn", "architecture": "squeezenet1_0", "weights_file": path.name}
+    teacher = imagenet_cnn.build(parse(imagenet_cnn.Settings, block, "teacher"), path)
+    with torch.no_grad():
+        assert torch.equal(trunk(pixels()[0]), teacher.trunk(pixels()[0]))
+    with pytest.raises(ArtifactError, match="does not hold the weights of this architecture"):
+        first_network(settings(initialisation="pretrained", backbone_file=path.name), "mobilenet_v2", path)
 
 
 def test_the_weights_are_a_teacher_whose_embedding_is_the_view_vector(folder, trained, tmp_path):
