@@ -12,7 +12,7 @@ from pointlift.contracts.metrics import read_metrics
 from pointlift.contracts.settings import parse
 from pointlift.reporting import tables
 from pointlift.reporting.cost import cost_rows, job_costs
-from pointlift.reporting.disjointness import check_disjoint, duplicates_left_out, used_shapes
+from pointlift.reporting.disjointness import check_disjoint, excluded_shapes, used_shapes
 from pointlift.reporting.leaderboard import leaderboard_rows
 from pointlift.reporting.quarantine import dataset_name, faults_of_table, faults_of_views, quarantine_rows
 from pointlift.reporting.slices import CollectSettings
@@ -24,9 +24,8 @@ def main(arguments: Any) -> None:
     metrics = [read_metrics(path) for path in sorted(arguments.metrics)]
     manifests = {dataset_name(path): read_manifest(path) for path in arguments.manifests}
     quarantines = {dataset_name(path): read_quarantine(path) for path in arguments.quarantines}
-    left_out = [(dataset, table["shape_id"]) for dataset, table in quarantines.items()]
-    left_out += [duplicates_left_out(path) for path in arguments.duplicates]
-    check_disjoint(settings.disjoint, used_shapes(manifests, left_out))
+    used = used_shapes(manifests, [(dataset, table["shape_id"]) for dataset, table in quarantines.items()])
+    check_disjoint(settings.disjoint, used, excluded_shapes(arguments.duplicates))
     check_seeds(metrics, settings.seeds)
     faults = [fault for path in arguments.views for fault in faults_of_views(path)]
     faults += [fault for dataset, table in quarantines.items() for fault in faults_of_table(dataset, table)]

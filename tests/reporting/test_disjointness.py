@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pointlift.contracts.errors import ArtifactError, PointliftError
-from pointlift.reporting.disjointness import check_disjoint, duplicates_left_out, used_shapes
+from pointlift.reporting.disjointness import check_disjoint, excluded_shapes, used_shapes
 from pointlift.reporting.slices import Disjoint
 from reporting.fixture_metrics import manifest_table
 
@@ -19,21 +19,21 @@ def _manifests() -> dict:
 
 
 def test_disjoint_sets_pass() -> None:
-    check_disjoint([ROW], _manifests())
+    check_disjoint([ROW], _manifests(), {})
 
 
 def test_a_planted_shape_id_is_named() -> None:
     manifests = _manifests()
     manifests["up"].loc[3, "shape_id"] = OTHERS[7]
     with pytest.raises(PointliftError, match=rf"up \(train\+val\) and down \(test\) share 1 shape: {OTHERS[7]}"):
-        check_disjoint([ROW], manifests)
+        check_disjoint([ROW], manifests, {})
 
 
 def test_a_planted_mesh_under_another_id_is_named() -> None:
     manifests = _manifests()
     manifests["up"].loc[3, "sha256"] = manifests["down"].loc[2, "sha256"]
     with pytest.raises(PointliftError, match=rf"{IDS[3]} = {OTHERS[2]}") as caught:
-        check_disjoint([ROW], manifests)
+        check_disjoint([ROW], manifests, {})
     assert "down (train)" in str(caught.value)
 
 
@@ -41,7 +41,7 @@ def test_the_same_mesh_in_train_and_test_of_one_dataset_is_found() -> None:
     manifests = _manifests()
     manifests["down"].loc[9, "sha256"] = manifests["down"].loc[0, "sha256"]
     with pytest.raises(PointliftError, match=r"down \(train\) and down \(test\)"):
-        check_disjoint([ROW], manifests)
+        check_disjoint([ROW], manifests, {})
 
 
 def test_every_fault_is_told_at_once_and_long_lists_are_cut() -> None:
@@ -49,7 +49,7 @@ def test_every_fault_is_told_at_once_and_long_lists_are_cut() -> None:
     manifests["up"]["sha256"] = manifests["down"]["sha256"]
     second = Disjoint(row="other", sets=(("up", ("train",)), ("up", ("train",))))
     with pytest.raises(PointliftError) as caught:
-        check_disjoint([ROW, second], manifests)
+        check_disjoint([ROW, second], manifests, {})
     assert "down (train) share 5 shapes" in str(caught.value)
     assert "down (test) share 5 shapes" in str(caught.value)
     assert "and 5 more" in str(caught.value)
@@ -60,21 +60,31 @@ def test_splits_that_are_not_named_do_not_count_and_unknown_hashes_are_no_match(
     manifests["up"].loc[3, ["shape_id", "split"]] = [OTHERS[7], "test"]
     manifests["up"]["sha256"] = ""
     manifests["down"]["sha256"] = ""
-    check_disjoint([ROW], manifests)
+    check_disjoint([ROW], manifests, {})
 
 
 def test_a_missing_manifest_is_an_error() -> None:
     with pytest.raises(ArtifactError, match="no manifest of down"):
-        check_disjoint([ROW], {"up": _manifests()["up"]})
+        check_disjoint([ROW], {"up": _manifests()["up"]}, {})
 
 
-def test_shapes_that_were_left_out_do_not_count(tmp_path: Path) -> None:
+def test_quarantined_shapes_do_not_count() -> None:
     manifests = _manifests()
     manifests["up"].loc[3, "sha256"] = manifests["down"].loc[7, "sha256"]
-    path = tmp_path / "up.duplicates.down.csv"
-    path.write_text(f"shape_id,other_id,how,chamfer_spacings\n{IDS[3]},{OTHERS[7]},near,1.0\n", encoding="utf-8")
-    assert duplicates_left_out(path) == ("up", [IDS[3]])
-    check_disjoint([ROW], used_shapes(manifests, [duplicates_left_out(path), ("elsewhere", ["x"])]))
+    check_disjoint([ROW], used_shapes(manifests, [("up", [IDS[3]]), ("elsewhere", ["x"])]), {})
     with pytest.raises(PointliftError, match="share 1 shape"):
-        check_disjoint([ROW], used_shapes(manifests, [("up", [IDS[4]])]))
+        check_disjoint([ROW], used_shapes(manifests, [("up", [IDS[4]])]), {})
     assert len(manifests["up"]) == 10
+
+
+def test_what_distillation_leaves_out_counts_for_a_teacher(tmp_path: Path) -> None:
+    manifests = _manifests()
+    manifests["up"].loc[3, "sha256"] = manifests["down"].loc[7, "sha256"]
+    paths = [tmp_path / f"up.duplicates.{other}.csv" for other in ("down", "elsewhere")]
+    for path, shape_id in zip(paths, (IDS[3], IDS[4]), strict=True):
+        path.write_text(f"shape_id,other_id,how,chamfer_spacings\n{shape_id},x,near,1.0\n", encoding="utf-8")
+    excluded = excluded_shapes(paths)
+    assert excluded == {"up": {IDS[3], IDS[4]}}
+    check_disjoint([ROW.model_copy(update={"distilled": "up"})], manifests, excluded)
+    with pytest.raises(PointliftError, match=rf"{IDS[3]} = {OTHERS[7]}"):
+        check_disjoint([ROW], manifests, excluded)

@@ -99,6 +99,12 @@ def test_more_shapes_touch_only_the_last_shard():
     assert ids[:80] == [shape for ids in before.graph.shards("nano_shapes").values() for shape in ids]
 
 
+def test_only_what_a_run_distils_on_is_without_its_duplicates():
+    rows = {row["row"]: row["distilled"] for row in jobs(suite="princeton").disjoint_sets()}
+    assert rows["princeton_mcd on lpsb/12-8/transfer"] == "psb"
+    assert rows["princeton_scratch on lpsb/12-8/transfer"] == rows["princeton_joint_mcd on lpsb/12-8/joint"] == ""
+
+
 def test_settings_are_canonical_text():
     for text in every_setting(jobs()).values():
         assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

@@ -107,7 +107,17 @@ def test_only_a_dataset_with_meshes_can_be_named(block, told):
         jobs(mine=block)
 
 
-def test_naming_meshes_reads_no_cloud_again_and_leaves_the_manifest():
+def judged(**keys) -> str:
+    """What ``evaluate_task`` is told of a suite on ``mine``."""
+    values = {**copy.deepcopy(CONFIG), "suite": "mine"}
+    values["datasets"]["mine"] = {**CLOUDS, **keys}
+    values["tasks"]["mine_probe"] = {"kind": "linear_probe", "dataset": "mine"}
+    values["suites"]["mine"] = {"runs": ["nano_scratch"], "tasks": ["mine_probe"], "seeds": [0]}
+    return Jobs(Graph(read_config(values))).evaluate_task("nano_scratch", "linear_probe", "mine")
+
+
+def test_naming_meshes_reads_no_cloud_again_and_leaves_the_manifest_and_the_results():
+    assert judged(meshes_of="psb") == judged() != judged(seed=1)
     before, after = jobs(mine=CLOUDS), jobs(mine={**CLOUDS, "meshes_of": "psb"})
     assert after.read_points("mine", "0000") == before.read_points("mine", "0000")
     assert after.build_manifest("mine") == before.build_manifest("mine")

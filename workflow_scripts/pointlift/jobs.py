@@ -173,7 +173,8 @@ class Jobs:
             "datasets": [run.dataset, dataset, taught.dataset if taught else None],
         }
         for family, names in named.items():
-            used[family] = {name: _dump(getattr(config, family)[name]) for name in names if name is not None}
+            blocks = getattr(config, family)
+            used[family] = {name: _dump(blocks[name], without=("meshes_of",)) for name in names if name is not None}
         fetched = {n: [(f.name, f.sha256) for f in config.datasets[n].files] for n in used["datasets"]}
         return {**used, "files": fetched} if any(fetched.values()) else used
 
@@ -201,7 +202,7 @@ class Jobs:
         return canonical_json({"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance})
 
     def disjoint_sets(self) -> list[dict[str, Any]]:
-        """What must not share a shape, per transfer run and downstream dataset: [{row, sets: [[dataset, splits]]}]."""
+        """What must not share a shape, per run and downstream dataset; see ``reporting.slices.Disjoint``."""
         rows = []
         for run_name, _, dataset in self.graph.evaluations:
             run = self.config.runs[run_name]
@@ -210,7 +211,8 @@ class Jobs:
             others = [name for name in (run.dataset, taught) if name not in (None, dataset)]
             sets = [[dataset, ["train", "val"]], [dataset, ["test"]]]
             sets += [[name, ["train", "val", "test"]] for name in others]
-            row = {"row": f"{run_name} on {self.graph.protocol(run_name, dataset)}", "sets": sets}
+            name = f"{run_name} on {self.graph.protocol(run_name, dataset)}"
+            row = {"row": name, "sets": sets, "distilled": run.dataset or ""}
             if row not in rows:
                 rows.append(row)
         return rows

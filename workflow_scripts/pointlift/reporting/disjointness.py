@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,15 +15,20 @@ from pointlift.reporting.slices import Disjoint
 _SHOWN = 5
 
 
-def check_disjoint(rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame]) -> None:
+def check_disjoint(
+    rows: Sequence[Disjoint], manifests: Mapping[str, pd.DataFrame], excluded: Mapping[str, Collection[str]]
+) -> None:
     """Raise ``PointliftError`` naming the shapes when two sets of a row share a shape id or a mesh (by sha256).
 
-    manifests : by dataset name. Every fault of every row is told at once. ``ArtifactError``: a dataset has no manifest.
+    manifests : by dataset name; excluded : by dataset, the shape ids that distillation leaves out. They count where the
+    dataset is something else: a teacher is trained on all of it. Every fault of every row is told at once.
+    ``ArtifactError``: a dataset has no manifest.
     """
     faults = []
     for row in rows:
+        given = used_shapes(manifests, [(row.distilled, excluded.get(row.distilled, ()))])
         for first, second in itertools.combinations(row.sets, 2):
-            shared = _shared(_select(manifests, *first), _select(manifests, *second))
+            shared = _shared(_select(given, *first), _select(given, *second))
             if shared:
                 faults.append(f"{row.row}: {_name(*first)} and {_name(*second)} share {_list(shared)}")
     if faults:
@@ -42,9 +47,12 @@ def used_shapes(
     return used
 
 
-def duplicates_left_out(path: Path) -> tuple[str, list[str]]:
-    """Dataset and its shape ids that ``{dataset}.duplicates.{other}.csv`` takes out of distillation."""
-    return compared_datasets(path)[0], list(read_duplicates(path)["shape_id"])
+def excluded_shapes(paths: Iterable[Path]) -> dict[str, set[str]]:
+    """By dataset the shape ids that lists ``{dataset}.duplicates.{other}.csv`` take out of distillation."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        found.setdefault(compared_datasets(path)[0], set()).update(read_duplicates(path)["shape_id"])
+    return found
 
 
 def _select(manifests: Mapping[str, pd.DataFrame], dataset: str, splits: tuple[str, ...]) -> pd.DataFrame:

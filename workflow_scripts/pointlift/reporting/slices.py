@@ -15,6 +15,8 @@ class Disjoint(BaseSettings):
     row: str
     """What the sets belong to, e.g. ``mcd_transfer lpsb/12-8/transfer``."""
     sets: tuple[tuple[str, tuple[str, ...]], ...]
+    distilled: str = ""
+    """The one of these datasets that is distilled on, hence without the duplicates that its block leaves out."""
 
 
 class CostEntry(BaseSettings):
