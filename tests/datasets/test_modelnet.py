@@ -74,6 +74,14 @@ def test_the_protocol_says_base_variant_and_part(settings):
         ("modelnet10", False): "mn10/off",
         ("modelnet10", True): "mn10/off-partial",
     }
+    for changes, told in (
+        ({"num_points": 512}, "mn40/off-512"),
+        ({"scan": {"num_views": 1}}, "mn40/off-scan1-1024"),
+        ({"scan": {"noise": 0.1}}, "mn40/off-noise0.1-1024"),
+        ({"scan": {"num_views": 3, "noise": 0.005}, "num_points": 64}, "mn40/off-scan3-noise0.005-64"),
+    ):
+        block = settings(variant="modelnet40", partial=False, protocol=told, **changes)
+        assert block.required_protocol() == told == block.protocol
 
 
 def test_the_files_that_decide_a_rerun_are_those_that_are_read(raw_folders, open_dataset):

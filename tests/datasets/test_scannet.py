@@ -171,7 +171,9 @@ def test_lists_that_leak_or_are_none_are_refused(split, lines, reason, tmp_path,
 
 def test_lists_are_needed_and_counted(tmp_path, settings_of):
     folder = write_scannet(tmp_path)
-    with pytest.raises(ArtifactError, match=r"3 train \(official 1201\), 2 test \(official 312\).*partial: true"):
+    with pytest.raises(
+        ArtifactError, match=r"3 train \(official 1201\), 2 test \(official 312\).*not checked.*partial: true"
+    ):
         scannet.list_ids(settings_of("scannet", partial=False), tmp_path)
     assert scannet.list_ids(settings_of("scannet"), folder) == IDS  # the inner folder will do
     for split in SCANNET_LISTS:
@@ -194,6 +196,8 @@ def test_whole_lists_need_not_say_partial(tmp_path, settings_of):
 def test_the_protocol_says_what_is_taken(settings_of):
     settings = settings_of("scannet", subsample="random", num_points=40000, keep_coordinates=False)
     assert settings.required_protocol() == "scannet/votenet18-random40000-unit-partial"
+    colourless = settings_of("scannet", colour=False, partial=False)
+    assert colourless.required_protocol() == "scannet/votenet18-all-colourless"
 
 
 def test_files_that_decide_a_rerun_are_those_that_are_read(raw_folders, settings_of, open_dataset):

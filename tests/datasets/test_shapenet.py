@@ -53,6 +53,15 @@ def test_val_is_a_share_of_train_alone(root, settings):
         assert counts["test"] == tests and 45 < counts["val"] < 115
 
 
+def test_a_model_of_several_synsets_is_train_or_val_as_a_whole(root, settings):
+    models = [f"c{number:03x}" for number in range(200)]
+    synsets = ("02691156", "03001627")
+    (root / "train.txt").write_text("".join(f"{synset}-{model}.npy\n" for synset in synsets for model in models))
+    dataset = shapenet.build(settings(val_share=0.5), root)
+    splits = [[dataset.entry(f"{synset}/{model}").split for model in models] for synset in synsets]
+    assert splits[0] == splits[1] and set(splits[0]) == {"train", "val"}
+
+
 def test_the_protocol_says_labels_and_part(settings):
     names = [
         settings(unlabelled=unlabelled, partial=partial).required_protocol()
@@ -61,6 +70,8 @@ def test_the_protocol_says_labels_and_part(settings):
     ]
     assert names == ["shapenet55/v2-obj", "shapenet55/v2-obj-partial", "shapenet55/v2-obj-unlabelled",
                      "shapenet55/v2-obj-unlabelled-partial"]  # fmt: skip
+    fewer = settings(partial=False, num_points=512, unlabelled=True)
+    assert fewer.required_protocol() == "shapenet55/v2-obj-512-unlabelled"
 
 
 def test_polygons_groups_and_coordinates_of_textures_are_read_and_y_comes_up(root, settings):
@@ -151,7 +162,7 @@ def test_a_list_that_cannot_be_read_is_named(content, root, settings):
 def test_a_part_of_the_set_must_say_so(root, settings):
     for call in (shapenet.list_ids, shapenet.build):
         with pytest.raises(
-            ArtifactError, match=r"3 train \(official 41952\), 2 test \(official 10518\).*partial: true"
+            ArtifactError, match=r"3 train \(official 41952\), 2 test \(official 10518\): [^()]*partial: true"
         ):
             call(settings(partial=False), root)
 
@@ -190,6 +201,10 @@ def test_the_published_lists_are_the_whole_set(real_lists, settings):
     splits = collections.Counter(dataset.entry(shape_id).split for shape_id in ids[41900:42000])
     assert splits == {"train": 52, "test": 48}
     assert {shape_id.partition("/")[0] for shape_id in ids} == set(shapenet.CLASSES)
+    synsets = collections.Counter(shape_id.partition("/")[2] for shape_id in ids if not shape_id.endswith("/"))
+    trained = {shape_id.partition("/")[2] for shape_id in ids[:41952]}
+    tested = {shape_id.partition("/")[2] for shape_id in ids[41952:]}
+    assert len(trained & tested) == 380 and set(synsets.values()) == {1, 2, 3}  # as the module says
     nameless = [shape_id for shape_id in ids if shape_id.endswith("/")]
     assert sorted(nameless) == ["02747177/", "04379243/"]
     for shape_id in nameless:

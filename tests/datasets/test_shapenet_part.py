@@ -90,7 +90,7 @@ def test_files_that_decide_a_rerun_are_points_and_parts(tmp_path, settings_of):
 
 def test_a_part_of_the_set_must_say_so(tmp_path, settings_of):
     write_shapenet_part(tmp_path, "v0")
-    with pytest.raises(ArtifactError, match=r"3 train \(official 12137\).*1870.*2874.*partial: true"):
+    with pytest.raises(ArtifactError, match=r"3 train \(official 12137\).*1870.*2874.*not checked.*partial: true"):
         shapenet_part.list_ids(settings_of("shapenet_part", partial=False, **V0), tmp_path)
 
 

@@ -174,7 +174,9 @@ def test_colours_may_be_left_out_or_absent(pictures):
 
 def test_folders_are_needed_counted_and_share_no_picture(tmp_path, settings_of):
     folder = write_sunrgbd(tmp_path)
-    with pytest.raises(ArtifactError, match=r"3 train \(official 5285\), 2 test \(official 5050\).*partial: true"):
+    with pytest.raises(
+        ArtifactError, match=r"3 train \(official 5285\), 2 test \(official 5050\).*not checked.*partial: true"
+    ):
         sunrgbd.list_ids(settings_of("sunrgbd", partial=False), tmp_path)
     (folder / "sunrgbd_pc_bbox_votes_50k_v1_val" / "notes.txt").write_text("not a picture")
     assert sunrgbd.list_ids(settings_of("sunrgbd"), folder) == IDS  # the inner folder will do
@@ -199,6 +201,7 @@ def test_a_whole_set_need_not_say_partial(tmp_path, settings_of):
     settings = settings_of("sunrgbd", partial=False)
     assert len(sunrgbd.list_ids(settings, tmp_path)) == 10335
     assert settings.required_protocol() == "sunrgbd/v1-all"
+    assert settings_of("sunrgbd", colour=False).required_protocol() == "sunrgbd/v1-all-colourless-partial"
 
 
 def test_files_that_decide_a_rerun_are_those_that_are_read(raw_folders, settings_of, open_dataset):

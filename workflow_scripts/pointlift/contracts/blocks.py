@@ -61,6 +61,14 @@ class DatasetSettings(Settings):
         """What ``protocol`` must begin with under these settings; None where any name will do."""
         return None
 
+    def _sampling_name(self) -> str:
+        """How points are taken from meshes, where it is not 1,024 of the whole surface: -512, -scan1-noise0.01-1024."""
+        if self.scan == Scan():
+            return "" if self.num_points == 1024 else f"-{self.num_points}"
+        noise = f"-noise{self.scan.noise:f}".rstrip("0").rstrip(".") if self.scan.noise else ""
+        views = f"-scan{self.scan.num_views}" if self.scan.num_views else ""
+        return f"{views}{noise}-{self.num_points}"
+
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
         """Files and folders of files below ``folder`` that hold these shapes; names that do not exist do no harm."""
         return shape_ids

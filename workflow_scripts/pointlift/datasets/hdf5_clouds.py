@@ -95,19 +95,6 @@ def num_rows(path: Path) -> int:
     return rows
 
 
-def require_counts(
-    kind: str, where: Path, found: Mapping[SplitName, int], official: Mapping[SplitName, int], partial: bool
-) -> None:
-    """Raise ``ArtifactError`` unless a split has as many shapes as the published set, or the block says ``partial``."""
-    if partial or dict(found) == dict(official):
-        return
-    told = ", ".join(f"{found[split]} {split} (official {official[split]})" for split in official)
-    raise ArtifactError(
-        f"{where}: {told}: not the whole set of kind {kind}, or files of another variant; get the official files, or "
-        "say `partial: true` in the dataset's block, which then stands in its protocol"
-    )
-
-
 def _labels(path: Path, num_classes: int) -> Array:
     label = _read(path, ("label",), slice(None))["label"].reshape(-1)
     if (label != np.round(label)).any() or label.min() < 0 or label.max() >= num_classes:

@@ -40,8 +40,9 @@ class Settings(DatasetSettings):
     needs_files: ClassVar[bool] = True
 
     def required_protocol(self) -> str:
-        """Set and base: mn40/off."""
-        return f"mn{self.variant.removeprefix('modelnet')}/off{'-partial' if self.partial else ''}"
+        """Set, base, and points that are not 1,024 of the whole surface: mn40/off, mn40/off-scan1-512."""
+        name = f"mn{self.variant.removeprefix('modelnet')}/off{self._sampling_name()}"
+        return f"{name}{'-partial' if self.partial else ''}"
 
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
         """One OFF file a shape, in one of two places and one of two splits."""

@@ -26,7 +26,7 @@ from pointlift.contracts.dataset import Entry, PointCloud
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.datasets.array_file import checksum_together
 from pointlift.datasets.s3dis_rooms import SEMANTIC_NAMES, object_files, read_annotations, read_array
-from pointlift.datasets.source_folder import checksum, require_folder, split_or_val
+from pointlift.datasets.source_folder import UNCHECKED, checksum, require_folder, split_or_val
 
 #: Where the files lie below the dataset's folder, unless right in it: raw and aligned, raw as scanned, preprocessed.
 ALIGNED, UNALIGNED, ARRAYS = "Stanford3dDataset_v1.2_Aligned_Version", "Stanford3dDataset_v1.2", "stanford_indoor3d"
@@ -174,9 +174,9 @@ def _rooms(settings: Settings, root: Path) -> tuple[str, ...]:
             len(found) == sum(ROOMS.values()) - 1 and _DROPPED not in found
         )
         raise ArtifactError(
-            f"{root}: {len(found)} rooms, the official set has {sum(ROOMS.values())}: {told}; these counts are "
-            f"recalled, not checked against the data.{dropped} Get the other rooms, or say `partial: true` in the "
-            "dataset's block, which then stands in its protocol"
+            f"{root}: {len(found)} rooms, the official set has {sum(ROOMS.values())}: {told}; {UNCHECKED}."
+            f"{dropped} Get the other rooms, or say `partial: true` in the dataset's block, which then stands in its "
+            "protocol"
         )
     return tuple(found)
 

@@ -23,7 +23,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShape
 from pointlift.contracts.shards import Array
 from pointlift.datasets.array_file import checksum_together
 from pointlift.datasets.mesh_file import read_bytes
-from pointlift.datasets.source_folder import SplitName, require_below
+from pointlift.datasets.source_folder import UNCHECKED, SplitName, require_below
 
 #: The 19 classes in official order, each with the raw labels that are merged into it; 252 to 259 are moving things.
 RAW_LABELS = {
@@ -196,7 +196,6 @@ def _require_whole(root: Path, scans: Mapping[str, Sequence[int]]) -> None:
     ]
     if told:
         raise ArtifactError(
-            f"{root}: not the {sum(SCANS.values())} official scans: {', '.join(told)}; these counts are recalled, not "
-            "checked against the data; get the other scans, or say `partial: true` in the dataset's block, which then "
-            "stands in its protocol"
+            f"{root}: not the {sum(SCANS.values())} official scans: {', '.join(told)}; {UNCHECKED}; get "
+            "the other scans, or say `partial: true` in the dataset's block, which then stands in its protocol"
         )

@@ -4,7 +4,8 @@ Chang et al.: ShapeNet: An Information-Rich 3D Model Repository, arXiv:1512.0301
 ``<synset>/<model>/models/model_normalized.obj``. The lists are those that Point-BERT (Yu et al., CVPR 2022) publishes
 in its repository as ``data/ShapeNet55-34/ShapeNet-55/{train,test}.txt``; the user puts both into the dataset's folder,
 beside ``ShapeNetCore.v2``. A line is ``<synset>-<model>.npy``. Two lines of the published train list name no model:
-these, and listed models that ShapeNetCore lacks, are quarantined.
+these, and listed models that ShapeNetCore lacks, are quarantined. Some models stand in two or three synsets, and 380 of
+them in both lists, with another label in each. That is left as published; train and val share no model.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from pydantic import Field
 from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
-from pointlift.datasets.hdf5_clouds import require_counts
 from pointlift.datasets.mesh_file import read_mesh
-from pointlift.datasets.source_folder import SplitName, checksum, read_lines, require_folder, split_or_val
+from pointlift.datasets.source_folder import (
+    SplitName,
+    checksum,
+    read_lines,
+    require_counts,
+    require_folder,
+    split_or_val,
+)
 from pointlift.geometry.meshes import Mesh, clean
 
 FOLDER = "ShapeNetCore.v2"
@@ -52,16 +59,16 @@ class Settings(DatasetSettings):
     """True: no shape has a class, and all are train but those that go to val, those of the test list too, as where
     Point-BERT and ACT pretrain on the whole set; the protocol says so."""
     val_share: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Share of the train shapes that go to val, chosen by a stable hash of the id."""
+    """Share of the train shapes that go to val, chosen by a stable hash of the model: all its synsets stay together."""
     partial: bool = False
     """True: the lists name a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
     lists_its_folder: ClassVar[bool] = True
 
     def required_protocol(self) -> str:
-        """Set, base and split: shapenet55/v2-obj."""
+        """Set, base, split, and points that are not 1,024 of the whole surface: shapenet55/v2-obj."""
         words = ["-unlabelled"] * self.unlabelled + ["-partial"] * self.partial
-        return f"shapenet55/v2-obj{''.join(words)}"
+        return f"shapenet55/v2-obj{self._sampling_name()}{''.join(words)}"
 
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
         """One OBJ file a shape, and the lists, which say its split."""
@@ -96,11 +103,11 @@ class ShapeNet:
         self.class_names = () if settings.unlabelled else tuple(sorted(CLASSES.values()))
 
     def entry(self, shape_id: str) -> Entry:
-        """Class by synset (none when unlabelled), split by the lists and the stable hash of the id."""
+        """Class by synset (none when unlabelled), split by the lists and the stable hash of the model."""
         path = self._path(shape_id)
         class_name = "" if self._settings.unlabelled else CLASSES[shape_id.partition("/")[0]]
         is_test = self._split_of[shape_id] == "test" and not self._settings.unlabelled
-        split = split_or_val(shape_id, is_test, "shapenet", self._settings.val_share)
+        split = split_or_val(shape_id.partition("/")[2], is_test, "shapenet", self._settings.val_share)
         return Entry(class_name, split, path.relative_to(self._root).as_posix(), checksum(path))
 
     def load(self, shape_id: str) -> Mesh:
@@ -144,7 +151,8 @@ def _splits(settings: Settings, folder: Path) -> dict[str, SplitName]:
             raise ArtifactError(f"{path}: {repeated[0]} stands twice, here or in the other list; get both again")
         found.update(dict.fromkeys(ids, split))
     counts = Counter(found.values())
-    require_counts("shapenet", folder, {split: counts[split] for split in COUNTS}, COUNTS, settings.partial)
+    by_split = {split: counts[split] for split in COUNTS}
+    require_counts("shapenet", folder, by_split, COUNTS, settings.partial, checked=True)
     return found
 
 

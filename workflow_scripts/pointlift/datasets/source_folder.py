@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,8 @@ from pointlift.contracts.hashing import file_sha256, stable_seed
 
 SplitName = Literal["train", "val", "test"]
 LARGEST_LIST = 1 << 24  # bytes
+#: What an error says of counts that nobody of this project could see in the files.
+UNCHECKED = "the official counts are published or recalled, not checked against the data itself"
 
 
 def require_folder(folder: Path | None, kind: str) -> Path:
@@ -31,6 +34,29 @@ def require_below(folder: Path | None, kind: str, name: str, file: str) -> Path:
         if (place / file).exists():
             return place
     raise ArtifactError(f"{root}: holds no {name}/{file}; it must be laid out as the {kind} archive is")
+
+
+def require_counts(
+    kind: str,
+    where: Path,
+    found: Mapping[SplitName, int],
+    official: Mapping[SplitName, int],
+    partial: bool,
+    *,
+    checked: bool,
+) -> None:
+    """Raise ``ArtifactError`` unless a split has as many shapes as the published set, or the block says ``partial``.
+
+    ``checked`` : whether the official counts were seen in the data itself; the error says so where they were not.
+    """
+    if partial or dict(found) == dict(official):
+        return
+    told = ", ".join(f"{found[split]} {split} (official {official[split]})" for split in official)
+    raise ArtifactError(
+        f"{where}: {told}: not the whole set of kind {kind}, or files of another variant"
+        f"{'' if checked else f' ({UNCHECKED})'}; get the official files, or say `partial: true` in the dataset's "
+        "block, which then stands in its protocol"
+    )
 
 
 def checksum(path: Path) -> str:
