@@ -69,8 +69,11 @@ class TrainingViews:
         counts = {num_views(part) for part in parts}
         if len(counts) != 1:
             raise ArtifactError(f"views: shards of one dataset have {sorted(counts)} views a shape; make them anew")
-        arrays = {name: np.concatenate([part[name] for part in parts]) for name in ("image_bytes", "foreground")}
-        arrays["image_offsets"] = join_offsets([part["image_offsets"] for part in parts])
+        arrays = {
+            "foreground": np.concatenate([part["foreground"] for part in parts]),
+            "image_offsets": join_offsets([part["image_offsets"] for part in parts]),
+            "image_bytes": _joined([part.arrays.pop("image_bytes") for part in parts]),
+        }
         joined = Shard(tuple(shape_id for part in parts for shape_id in part.ids), arrays)
         return StoredViews(joined, np.array([labels[shape_id] for shape_id in joined.ids]), preprocessing)
 
@@ -180,3 +183,13 @@ def _chosen(shard: Shard, labels: Mapping[str, int]) -> Shard:
         "foreground": shard["foreground"][rows],
     }
     return Shard(tuple(shard.ids[row] for row in rows), arrays)
+
+
+def _joined(parts: list[Array]) -> Array:
+    """Parts one after another, each let go when it is copied: they are most of the memory. ``parts`` is empty then."""
+    found, start = np.empty(sum(map(len, parts)), dtype=np.uint8), 0
+    while parts:
+        part = parts.pop(0)
+        found[start : start + len(part)] = part
+        start += len(part)
+    return found
