@@ -29,7 +29,8 @@ def test_every_key_that_a_block_may_have_is_told_once(family, kind):
     told = section(page, f"## {family}") + section(page, f"### {family}: kind {kind}")
     above = re.findall(r"\(#(\w+)\)", told)
     while above:
-        name = next(line[4:] for line in page.splitlines() if line.lower() == f"### {above.pop()}")
+        anchor = above.pop()
+        name = next(line[4:] for line in page.splitlines() if line.lower() == f"### {anchor}")
         told += section(page, f"### {name}")
         above += [base.lower() for base in re.findall(r"As every (\w+)\.", section(page, f"### {name}"))]
     keys = set(re.findall(r"^- \*\*(\w+)\*\*", told, flags=re.MULTILINE))
@@ -41,5 +42,6 @@ def test_types_limits_and_defaults_are_in_plain_words():
     page = settings_page()
     assert "- **val_share** (number, at least 0.0, less than 1.0, default 0.1): Share of the train shapes" in page
     assert "- **variant** (`obj_bg` or `obj_only` or `pb_t50_rs`): " in page
+    assert "- **arm** (`scratch` or `control` or " in page, "names of types are spelt out"
     assert "- **seeds** (list of whole number, length at least 1)" in page
     assert "- **method** (text or none, default none)" in page

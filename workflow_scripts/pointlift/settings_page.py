@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pointlift import rooms
@@ -150,12 +151,26 @@ def _yaml(value: ast.expr) -> str:
 
 def _spoken(kind: str) -> str:
     """A Python annotation in plain words: Literal['a', 'b'] is ``a`` or ``b``."""
+    kind = re.sub(r"\w+", lambda found: _aliases().get(found[0], found[0]), kind)
     kind = re.sub(r"Annotated\[(\w+),.*?\](?=,|\]|$)", r"\1", kind)
     kind = re.sub(r"Literal\[([^\]]*)\]", lambda found: _either(found[1]), kind)
     kind = kind.replace(" | None", " or none").replace("bool", "true or false").replace(" | ", " or ")
     kind = re.sub(r"tuple\[(.+), \.\.\.\]", r"list of \1", kind)
     kind = re.sub(r"tuple\[(.+)\]", r"[\1]", kind)
     return re.sub(r"\bstr\b", "text", re.sub(r"\bfloat\b", "number", re.sub(r"\bint\b", "whole number", kind)))
+
+
+@cache
+def _aliases() -> dict[str, str]:
+    """Types that the contracts give a name, spelt out: ``Arm = Literal[...]``."""
+    nodes = [node for path in (_PACKAGE / "contracts").glob("*.py") for node in ast.parse(path.read_text("utf-8")).body]
+    return {
+        node.targets[0].id: ast.unparse(node.value)
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and ast.unparse(node.value).startswith("Literal[")
+    }
 
 
 def _either(values: str) -> str:
