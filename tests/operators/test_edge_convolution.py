@@ -42,6 +42,18 @@ def test_bags_and_their_gradients_equal_the_gathered_rows(device, bag, reduce):
     torch.testing.assert_close(values.grad, other.grad)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_weighted_sums_and_their_gradients_equal_the_gathered_rows(device):
+    values, share = rows().to(device).requires_grad_(), torch.rand(BATCH, 9, 4, dtype=torch.float64, device=device)
+    other = values.detach().clone().requires_grad_()
+    index = torch.randint(POINTS, (BATCH, 9, 4), generator=torch.Generator().manual_seed(6)).to(device)
+    found, wanted = bag_sum(values, index, share), (edges_of(other, index) * share[..., None]).sum(dim=2)
+    torch.testing.assert_close(found, wanted)
+    found.square().sum().backward()
+    wanted.square().sum().backward()
+    torch.testing.assert_close(values.grad, other.grad)
+
+
 def test_a_bag_may_hold_a_row_twice_and_clouds_do_not_mix():
     values = rows().requires_grad_()
     index = torch.zeros(BATCH, 2, 3, dtype=torch.int64)

@@ -61,6 +61,15 @@ def test_squared_distances_are_scipys(width):
     assert half.dtype == torch.float32 and (half >= 0).all()
 
 
+@pytest.mark.parametrize("width", [3, 64])
+def test_neighbours_are_found_in_full_precision_under_autocast(width):
+    """A product rounded to bfloat16 loses what tells near points apart."""
+    points = clouds(width=width, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = nearest_neighbours(points, points, 20)
+    assert torch.equal(found, nearest_neighbours(points.double(), points.double(), 20))
+
+
 def test_equal_places_far_from_the_origin_have_no_distance():
     points = clouds(dtype=torch.float32) + 1000.0
     assert (squared_distances(points, points).diagonal(dim1=1, dim2=2) == 0).all()

@@ -67,6 +67,17 @@ def test_equals_its_formula_in_float64():
     torch.testing.assert_close(output.embedding, output.tokens.amax(dim=1))
 
 
+def test_small_balls_keep_their_digits_in_half_precision():
+    """Their points and centre are near each other: products of both in bfloat16 would cancel."""
+    net = student(levels=[{"num_centres": 60, "radius": 0.1, "num_neighbours": 8, "widths": [16]}], widths=[16])
+    level, points = net.levels[0], torch.nn.functional.normalize(torch.randn(2, 600, 3), dim=2)
+    with torch.no_grad():
+        wanted = level(points[:, :60], points, points)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = level(points[:, :60], points, points)
+    assert (found - wanted).abs().mean() < 0.01 * wanted.std()
+
+
 def test_moving_a_cloud_changes_only_the_places_of_the_last_layer():
     """Balls see differences alone: with the last layer's place columns at 0, a shift is not seen at all."""
     net, points = student(levels=LEVELS, widths=[9]).double().eval(), torch.randn(2, 16, 3, dtype=torch.float64)

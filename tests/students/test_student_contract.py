@@ -7,6 +7,7 @@ from pointlift import rooms
 from pointlift.contracts.settings import parse
 from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.initialisation import initialised
+from pointlift.operators.visible_pooling import gather_visible, visible_max_pool
 
 KINDS = rooms.available("students")
 DEVICES = [
@@ -85,6 +86,46 @@ def test_every_trainable_parameter_gets_a_gradient(kind, device):
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.ndim < 2 or parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_gives_finite_gradients_and_the_same_twice(kind, device):
+    """Under autocast, deterministic algorithms only, pooled by view with one view that sees nothing."""
+    points, found = clouds().to(device), []
+    visible = (torch.rand(BATCH, 3, POINTS, generator=torch.Generator().manual_seed(4)) < 0.4).to(device)
+    visible[0, 0] = False
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            student = student_of(kind).to(device)
+            torch.manual_seed(0)  # what a student draws while it is trained
+            with torch.autocast(device, dtype=torch.bfloat16):
+                output = student(points)
+                pooled = visible_max_pool(output.tokens, gather_visible(visible, output.token_index))
+            assert not pooled[0, 0].any()
+            (pooled.float().square().mean() + output.embedding.float().mean()).backward()
+            found.append([pooled.detach().float(), *(parameter.grad for parameter in student.parameters())])
+    finally:
+        torch.use_deterministic_algorithms(before)
+    for first, again in zip(*found, strict=True):
+        assert torch.isfinite(first).all() and first.dtype == torch.float32
+        assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_near_full_precision(kind, device):
+    """In eval mode: batch norms over four clouds would blow up what the rounding changes."""
+    student, points = student_of(kind).to(device), clouds().to(device)
+    student(points)
+    student.eval()
+    with torch.no_grad():
+        whole = student(points).embedding
+        with torch.autocast(device, dtype=torch.bfloat16):
+            half = student(points).embedding
+    assert (half - whole).abs().mean() < 0.05 * whole.std()
 
 
 @pytest.mark.parametrize("device", DEVICES)

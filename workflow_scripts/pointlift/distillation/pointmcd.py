@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pointlift.contracts.blocks import MethodSettings
 from pointlift.contracts.errors import ConfigError
+from pointlift.operators.layers import shared_layers
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.target_statistics import TargetStatistics
@@ -116,9 +117,7 @@ class PointMCD(nn.Module):
 
 def relu_head(student_width: int, teacher_width: int) -> nn.Sequential:
     """PointMCD's alignment block: linear without bias, batch norm over all views' rows, ReLU."""
-    return nn.Sequential(
-        nn.Linear(student_width, teacher_width, bias=False), nn.BatchNorm1d(teacher_width), nn.ReLU(inplace=True)
-    )
+    return shared_layers(student_width, [teacher_width], bias=False)
 
 
 def linear_head(student_width: int, teacher_width: int) -> nn.Linear:

@@ -14,9 +14,12 @@ from torch.autograd.function import once_differentiable
 _SUM, _MAXIMUM = 0, 2  # torch.embedding_bag takes its mode as a number
 
 
-def bag_sum(values_BNC: Tensor, index_BMk: Tensor) -> Tensor:
-    """Sum of the rows ``values[b, index[b, m]]``, (B, M, C); a row that stands in a bag twice counts twice."""
-    summed: Tensor = _BagSum.apply(values_BNC, index_BMk)
+def bag_sum(values_BNC: Tensor, index_BMk: Tensor, weight_BMk: Tensor | None = None) -> Tensor:
+    """Sum of the rows ``values[b, index[b, m]]``, (B, M, C); a row that stands in a bag twice counts twice.
+
+    Each times its weight, where there are some; these are rounded to the type of the values and get no gradient.
+    """
+    summed: Tensor = _BagSum.apply(values_BNC, index_BMk, weight_BMk)
     return summed
 
 
@@ -39,24 +42,29 @@ def _starts(index_BMk: Tensor) -> Tensor:
 
 class _BagSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values_BNC: Tensor, index_BMk: Tensor) -> Tensor:
+    def forward(ctx: Any, values_BNC: Tensor, index_BMk: Tensor, weight_BMk: Tensor | None) -> Tensor:
         batch, num_rows, _ = values_BNC.shape
         rows = _rows(index_BMk, num_rows)
-        summed = torch.embedding_bag(values_BNC.flatten(0, 1), rows, _starts(index_BMk), mode=_SUM)[0]
-        ctx.save_for_backward(rows)
+        weight = None if weight_BMk is None else weight_BMk.flatten().to(values_BNC.dtype)
+        flat = values_BNC.flatten(0, 1)
+        summed = torch.embedding_bag(flat, rows, _starts(index_BMk), mode=_SUM, per_sample_weights=weight)[0]
+        ctx.save_for_backward(rows, weight)
         ctx.sizes = batch, num_rows, index_BMk.shape[2]
         return summed.unflatten(0, (batch, -1))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        rows, weight = ctx.saved_tensors
         batch, num_rows, size = ctx.sizes
-        bags = rows.argsort(stable=True).div_(size, rounding_mode="floor")  # bags by the row they hold
+        order = rows.argsort(stable=True)
+        bags = order.div(size, rounding_mode="floor")  # bags by the row they hold
         degree = torch.zeros(batch * num_rows, dtype=torch.int64, device=rows.device)
         degree.scatter_add_(0, rows, torch.ones_like(rows))
-        gradient = torch.embedding_bag(gradients[0].flatten(0, 1), bags, degree.cumsum(0) - degree, mode=_SUM)[0]
-        return gradient.unflatten(0, (batch, num_rows)), None
+        flat, weight = gradients[0].flatten(0, 1), None if weight is None else weight[order]
+        starts = degree.cumsum(0) - degree
+        gradient = torch.embedding_bag(flat, bags, starts, mode=_SUM, per_sample_weights=weight)[0]
+        return gradient.unflatten(0, (batch, num_rows)), None, None
 
 
 class _BagMaximum(torch.autograd.Function):

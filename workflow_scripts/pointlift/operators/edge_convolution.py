@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from pointlift.operators.bags import bag_maximum, bag_sum
 from pointlift.operators.neighbours import gather_rows
+from pointlift.operators.precision import full, full_precision
 from pointlift.operators.visible_pooling import max_pool
 
 _MOMENTUM = 0.1  # of the running statistics, torch's default
@@ -53,9 +54,8 @@ class EdgeConvolution(nn.Module):
         running = dict(self.norm.named_buffers())
         if not self.training:
             return running["running_mean"], running["running_var"]
-        with torch.autocast(centre_BNC.device.type, enabled=False):
-            full = torch.float64 if centre_BNC.dtype == torch.float64 else torch.float32
-            mean, variance, edges = edge_statistics(centre_BNC.to(full), ahead_BNC.to(full), neighbours_BNk)
+        with full_precision(centre_BNC):
+            mean, variance, edges = edge_statistics(full(centre_BNC), full(ahead_BNC), neighbours_BNk)
             with torch.no_grad():
                 running["num_batches_tracked"] += 1
                 running["running_mean"].lerp_(mean, _MOMENTUM)

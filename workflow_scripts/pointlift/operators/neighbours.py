@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pointlift.operators.bags import bag_sum
+from pointlift.operators.precision import full, full_precision
+
 _EXACT_WIDTH = 8  # up to this width distances are summed coordinate by coordinate, as the matrix product cancels digits
 
 
@@ -39,7 +42,7 @@ def squared_distances(query_BMC: Tensor, points_BNC: Tensor) -> Tensor:
     Equal rows of up to 8 columns have exactly 0. Wider rows go through one matrix product: their rounding errors grow
     with the distance from the origin.
     """
-    query, points = (rows if rows.dtype == torch.float64 else rows.float() for rows in (query_BMC, points_BNC))
+    query, points = full(query_BMC), full(points_BNC)
     if query.shape[2] <= _EXACT_WIDTH:
         columns = zip(query.unbind(2), points.unbind(2), strict=True)
         first, second = next(columns)
@@ -48,7 +51,8 @@ def squared_distances(query_BMC: Tensor, points_BNC: Tensor) -> Tensor:
             total += (first[:, :, None] - second[:, None, :]).square_()
         return total
     lengths = query.square().sum(2)[:, :, None] + points.square().sum(2)[:, None, :]
-    return torch.baddbmm(lengths, query, points.mT, alpha=-2.0).clamp_min_(0.0)
+    with full_precision(lengths):
+        return torch.baddbmm(lengths, query, points.mT, alpha=-2.0).clamp_min_(0.0)
 
 
 @torch.no_grad()
@@ -103,4 +107,4 @@ def interpolate_rows(values_BMC: Tensor, places_BM3: Tensor, query_BN3: Tensor, 
         ahead = gather_rows(places_BM3, index) - query_BN3[:, :, None]
         weight = 1.0 / ahead.square().sum(dim=3).clamp_min(torch.finfo(places_BM3.dtype).tiny ** 0.5)
         weight = weight / weight.sum(dim=2, keepdim=True)
-    return (gather_rows(values_BMC, index) * weight[..., None].to(values_BMC.dtype)).sum(dim=2)
+    return bag_sum(values_BMC, index, weight)

@@ -19,11 +19,11 @@ from pointlift.contracts.blocks import StudentSettings
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.operators.bags import bag_maximum
 from pointlift.operators.edge_convolution import EdgeConvolution
+from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import ball_query, farthest_point_sample, gather_rows, nearest_neighbours
 from pointlift.operators.student_output import Level, StudentOutput
 from pointlift.operators.visible_pooling import max_pool
 from pointlift.students.curves import NEGATIVE_SLOPE, CurveAggregation, CurveGrouping
-from pointlift.students.layers import shared_layers
 
 
 class Stage(BaseSettings):
@@ -128,7 +128,7 @@ class CurveNet(nn.Module):
             for block in blocks.children():
                 rows_BNC = block(rows_BNC, places_BN3, graph_BNk)
             levels.append(Level(rows_BNC, places_BN3, index_BN))
-        tokens_BGC = _per_row(self.last, rows_BNC)
+        tokens_BGC = per_row(self.last, rows_BNC)
         return StudentOutput(max_pool(tokens_BGC), tokens_BGC, places_BN3, index_BN, {}, tuple(levels[:-1]))
 
 
@@ -159,12 +159,12 @@ class Block(nn.Module):
 
         Curves go on to the others; the mean is over as many, with the point itself for the farthest of them.
         """
-        hidden_BNC = _per_row(self.down, rows_BNC)
+        hidden_BNC = per_row(self.down, rows_BNC)
         if self.grouping is not None and self.aggregation is not None:
             walks = self.grouping(hidden_BNC, graph_BNk[..., 1:])
             hidden_BNC = self.aggregation(walks.rows, walks.curves)
         hidden_BNC = self.local(hidden_BNC, places_BN3, graph_BNk[..., :-1])
-        hidden_BNC = _per_row(self.up, hidden_BNC) + _per_row(self.shortcut, rows_BNC)
+        hidden_BNC = per_row(self.up, hidden_BNC) + per_row(self.shortcut, rows_BNC)
         return functional.leaky_relu(hidden_BNC, NEGATIVE_SLOPE)
 
 
@@ -191,8 +191,3 @@ class LocalAggregation(nn.Module):
 
 def _normed(width: int, wider: int) -> tuple[nn.Module, nn.Module]:
     return nn.Linear(width, wider, bias=False), nn.BatchNorm1d(wider)
-
-
-def _per_row(layer: nn.Module, rows_BNC: Tensor) -> Tensor:
-    flat: Tensor = layer(rows_BNC.flatten(0, 1))
-    return flat.unflatten(0, rows_BNC.shape[:2])

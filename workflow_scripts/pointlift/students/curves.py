@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pointlift.operators.layers import per_row
 from pointlift.operators.neighbours import gather_rows
+from pointlift.operators.precision import full
 
 NEGATIVE_SLOPE = 0.2
 """Of every LeakyReLU of the network."""
@@ -69,7 +71,7 @@ class CurveGrouping(nn.Module):
             ahead_Bmk = gather_rows(neighbours_BNk.flatten(2), at_Bm)
             ahead_BmkC = gather_rows(rows_BNC, ahead_Bmk)
             hidden_BmkC = gather_rows(known_BNC, ahead_Bmk) + self.descriptor(descriptor_BmC)[:, :, None]
-            score_Bmk = _full(self.preference(functional.leaky_relu(hidden_BmkC, NEGATIVE_SLOPE))[..., 0])
+            score_Bmk = full(self.preference(functional.leaky_relu(hidden_BmkC, NEGATIVE_SLOPE))[..., 0])
             if direction_BmC is not None:
                 multiplier = crossover_multiplier(direction_BmC, ahead_BmkC - here_BmC[:, :, None])
                 score_Bmk = score_Bmk + multiplier.clamp_min(_LEAST_MULTIPLIER).log()
@@ -97,7 +99,7 @@ def crossover_multiplier(direction_BmC: Tensor, ahead_BmkC: Tensor) -> Tensor:
     neighbour's softmax weight: scaling a score would favour a neighbour whose score is negative. That, the space of the
     vectors, and that no gradient goes through it are chosen.
     """
-    cosine_Bmk = functional.cosine_similarity(_full(direction_BmC)[:, :, None], _full(ahead_BmkC), dim=3)
+    cosine_Bmk = functional.cosine_similarity(full(direction_BmC)[:, :, None], full(ahead_BmkC), dim=3)
     return (1.0 + cosine_Bmk).clamp(0.0, 1.0)
 
 
@@ -140,8 +142,7 @@ class CurveAggregation(nn.Module):
         query_BNC = self.query(rows_BNC)
         relations = [self.inter(query_BNC, curves_BmlC), self.intra(query_BNC, curves_BmlC)]
         merged_BNC = self.merge(torch.cat(relations, dim=2))
-        normed = self.norm(merged_BNC.flatten(0, 1)).unflatten(0, rows_BNC.shape[:2])
-        return functional.leaky_relu(rows_BNC + normed, NEGATIVE_SLOPE)
+        return functional.leaky_relu(rows_BNC + per_row(self.norm, merged_BNC), NEGATIVE_SLOPE)
 
 
 class Relation(nn.Module):
@@ -159,8 +160,3 @@ class Relation(nn.Module):
         pooled_BXC = (self.score(curves_BmlC).softmax(dim=self.along) * curves_BmlC).sum(dim=self.along)
         weight_BNX = (query_BNC @ self.key(pooled_BXC).mT).softmax(dim=2)
         return weight_BNX @ self.value(pooled_BXC)
-
-
-def _full(values: Tensor) -> Tensor:
-    """In float32, where they are not float64 already."""
-    return values if values.dtype == torch.float64 else values.float()

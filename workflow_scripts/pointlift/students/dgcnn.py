@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.operators.edge_convolution import DeepEdgeConvolution, EdgeConvolution
+from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import nearest_neighbours
 from pointlift.operators.student_output import Level, StudentOutput
 from pointlift.operators.visible_pooling import max_pool
@@ -52,9 +53,7 @@ class DGCNN(nn.Module):
             EdgeConvolution(width, widths[0]) if len(widths) == 1 else DeepEdgeConvolution(width, widths)
             for width, widths in zip(before, layers, strict=False)
         )
-        self.last = nn.Sequential(
-            nn.Linear(self.level_widths[0], self.width, bias=False), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)
-        )
+        self.last = shared_layers(self.level_widths[0], [self.width], bias=False)
 
     def forward(self, points_BN3: Tensor) -> StudentOutput:
         """points_BN3 : float32, unit-sphere radii. One token per point (G = N), all >= 0."""
@@ -64,7 +63,7 @@ class DGCNN(nn.Module):
             hidden = layer(hidden, nearest_neighbours(hidden, hidden, self.num_neighbours))
             found.append(hidden)
         local_BNC = torch.cat(found, dim=2)
-        tokens_BNC = self.last(local_BNC.flatten(0, 1)).unflatten(0, (batch, num_points))
+        tokens_BNC = per_row(self.last, local_BNC)
         index_BN = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
         return StudentOutput(
             max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, {}, (Level(local_BNC, points_BN3, index_BN),)

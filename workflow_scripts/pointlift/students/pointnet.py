@@ -14,9 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
+from pointlift.operators.layers import per_row, shared_layers
+from pointlift.operators.precision import full, full_precision
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.visible_pooling import max_pool
-from pointlift.students.layers import shared_layers
 
 _TRANSFORM_POINT_WIDTHS = (64, 64, 256)
 _TRANSFORM_SHAPE_WIDTHS = (64, 64)
@@ -57,19 +58,14 @@ class PointNet(nn.Module):
         hidden, losses = points_BN3, {}
         if self.input_transform is not None:
             hidden = torch.bmm(hidden, self.input_transform(hidden))
-        hidden = self._per_point(self.first, hidden)
+        hidden = per_row(self.first, hidden)
         if self.feature_transform is not None:
             transform_BKK = self.feature_transform(hidden)
             losses["orthogonality"] = orthogonality(transform_BKK)
             hidden = torch.bmm(hidden, transform_BKK)
-        tokens_BNC = self._per_point(self.rest, hidden)
+        tokens_BNC = per_row(self.rest, hidden)
         index_BN = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
         return StudentOutput(max_pool(tokens_BNC), tokens_BNC, points_BN3, index_BN, losses)
-
-    @staticmethod
-    def _per_point(layers: nn.Module, hidden: Tensor) -> Tensor:
-        flat: Tensor = layers(hidden.flatten(0, 1))
-        return flat.unflatten(0, hidden.shape[:2])
 
 
 class TransformNet(nn.Module):
@@ -84,8 +80,9 @@ class TransformNet(nn.Module):
 
     def forward(self, hidden_BNK: Tensor) -> Tensor:
         """hidden_BNK : (B, N, size). Returns (B, size, size); multiply row vectors by it from the right."""
-        per_point = self.per_point(hidden_BNK.flatten(0, 1)).unflatten(0, hidden_BNK.shape[:2])
-        correction_BKK = self.last(self.per_shape(max_pool(per_point))).unflatten(1, (self.size, self.size))
+        correction_BKK = self.last(self.per_shape(max_pool(per_row(self.per_point, hidden_BNK)))).unflatten(
+            1, (self.size, self.size)
+        )
         return correction_BKK + torch.eye(self.size, dtype=correction_BKK.dtype, device=correction_BKK.device)
 
 
@@ -94,7 +91,7 @@ def orthogonality(transform_BKK: Tensor) -> Tensor:
 
     In float32 whatever the precision around it. The gradient at an exactly orthogonal A is 0.
     """
-    with torch.autocast(transform_BKK.device.type, enabled=False):
-        full = transform_BKK if transform_BKK.dtype == torch.float64 else transform_BKK.float()
-        identity = torch.eye(full.shape[-1], dtype=full.dtype, device=full.device)
-        return torch.linalg.matrix_norm(full @ full.mT - identity).mean()
+    with full_precision(transform_BKK):
+        transform = full(transform_BKK)
+        identity = torch.eye(transform.shape[-1], dtype=transform.dtype, device=transform.device)
+        return torch.linalg.matrix_norm(transform @ transform.mT - identity).mean()

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.contracts.settings import Settings as BaseSettings
+from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import ball_query, farthest_point_sample, gather_rows
+from pointlift.operators.precision import as_around, full_precision
 from pointlift.operators.student_output import Level as OutputLevel
 from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.visible_pooling import max_pool
-from pointlift.students.layers import shared_layers
 
 
 class Level(BaseSettings):
@@ -86,8 +87,7 @@ class PointNet2(nn.Module):
             centres_BM3 = gather_rows(places_BG3, chosen)
             rows_BGC = level(centres_BM3, places_BG3, rows_BGC)
             places_BG3, index_BG = centres_BM3, index_BG.gather(1, chosen)
-        merged = torch.cat([places_BG3.to(rows_BGC.dtype), rows_BGC], dim=2)
-        tokens_BGC = self.last(merged.flatten(0, 1)).unflatten(0, merged.shape[:2])
+        tokens_BGC = per_row(self.last, torch.cat([places_BG3.to(rows_BGC.dtype), rows_BGC], dim=2))
         return StudentOutput(max_pool(tokens_BGC), tokens_BGC, places_BG3, index_BG, {}, tuple(levels))
 
 
@@ -95,6 +95,7 @@ class SetAbstraction(nn.Module):
     """A small PointNet over the ball around every centre: the first layer's product is taken once per point.
 
     Its input is [x_j - c_i, f_j]; as W [x - c, f] = W [x, f] - W_x c, the wide array of all balls begins after it.
+    W_x x and W_x c are near each other: they are taken and subtracted in full precision.
     """
 
     def __init__(self, width: int, settings: Level) -> None:
@@ -109,9 +110,10 @@ class SetAbstraction(nn.Module):
     def forward(self, centres_BM3: Tensor, places_BN3: Tensor, rows_BNC: Tensor) -> Tensor:
         """centres_BM3 among places_BN3, with rows_BNC of the level before. Returns (B, M, width) >= 0."""
         ball_BMk = ball_query(centres_BM3, places_BN3, self.settings.radius, self.settings.num_neighbours)
-        hidden_BNC = self.place(places_BN3)
+        with full_precision(places_BN3):
+            hidden_BNC, centre_BMC = self.place(places_BN3), self.place(centres_BM3)
         if self.row is not None:
             hidden_BNC = hidden_BNC + self.row(rows_BNC)
-        hidden_BMkC = gather_rows(hidden_BNC, ball_BMk) - self.place(centres_BM3)[:, :, None]
+        hidden_BMkC = as_around(gather_rows(hidden_BNC, ball_BMk) - centre_BMC[:, :, None])
         flat = self.rest(self.norm(hidden_BMkC.flatten(0, 2)))
         return max_pool(flat.unflatten(0, (-1, ball_BMk.shape[2]))).unflatten(0, centres_BM3.shape[:2])

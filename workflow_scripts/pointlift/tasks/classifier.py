@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.shards import Array
 from pointlift.operators.cross_entropy import shared_by_all, smoothed_cross_entropy
+from pointlift.operators.layers import shared_layers
 from pointlift.training.inference import run_batched
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 def classification_head(student_width: int, hidden_width: int, num_classes: int) -> nn.Sequential:
     """PointMCD's head: block (linear without bias, batch norm, ReLU), then a linear layer without bias."""
     return nn.Sequential(
-        nn.Linear(student_width, hidden_width, bias=False),
-        nn.BatchNorm1d(hidden_width),
-        nn.ReLU(inplace=True),
+        *shared_layers(student_width, [hidden_width], bias=False),
         nn.Linear(hidden_width, num_classes, bias=False),
     )
 

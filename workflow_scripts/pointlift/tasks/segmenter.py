@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pointlift.contracts.shards import Array
 from pointlift.operators.cross_entropy import smoothed_cross_entropy
+from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput
 
@@ -78,14 +79,14 @@ class SegmentationHead(nn.Module):
         self.num_classes, self.read_tokens = num_classes, settings.read_tokens
         self.category = None
         if settings.category_width is not None:
-            self.category = blocks(num_classes, [settings.category_width], 0.0)
+            self.category = shared_layers(num_classes, [settings.category_width], bias=False)
         at = (width if settings.read_tokens else 0) + width + (settings.category_width or num_classes)
         self.levels = nn.ModuleList()
         for number, level_width in enumerate(reversed(level_widths)):
             widths = settings.level_blocks[number] if number < len(settings.level_blocks) else ()
-            self.levels.append(blocks(at + level_width, widths, 0.0))
+            self.levels.append(shared_layers(at + level_width, widths, bias=False))
             at = widths[-1] if widths else at + level_width
-        self.last = blocks(at, settings.head_widths, settings.head_dropout)
+        self.last = shared_layers(at, settings.head_widths, bias=False, dropout=settings.head_dropout)
         self.scores = nn.Linear(settings.head_widths[-1], num_parts, bias=False)
 
     def forward(self, output: StudentOutput, points_BN3: Tensor, label_B: Tensor) -> Tensor:
@@ -109,20 +110,3 @@ def _carried(rows: Tensor, place: Tensor, index: Tensor, to_place: Tensor, to_in
     if index.shape == to_index.shape and torch.equal(index, to_index):
         return rows
     return interpolate_rows(rows, place, to_place)
-
-
-def per_row(layer: nn.Module, rows_BNC: Tensor) -> Tensor:
-    """``layer`` over the rows of all clouds together, as its batch norms want them."""
-    flat: Tensor = layer(rows_BNC.flatten(0, 1))
-    return flat.unflatten(0, rows_BNC.shape[:2])
-
-
-def blocks(width: int, widths: tuple[int, ...] | list[int], dropout: float) -> nn.Sequential:
-    """Linear without bias, batch norm and ReLU per width, over rows; dropout after every block but the last."""
-    layers: list[nn.Module] = []
-    for number, wider in enumerate(widths):
-        layers += [nn.Linear(width, wider, bias=False), nn.BatchNorm1d(wider), nn.ReLU(inplace=True)]
-        if dropout and number < len(widths) - 1:
-            layers.append(nn.Dropout(dropout))
-        width = wider
-    return nn.Sequential(*layers)
