@@ -42,9 +42,9 @@ def with_new_renderer(settings):
     """Draw with a context that is made for the one mesh and taken down after it."""
 
     def render(vertices, faces):
-        context.offscreen_renderer.cache_clear()
+        context.close()
         build(settings).render(vertices, faces)
-        context.offscreen_renderer().delete()
+        context.close()
 
     return render
 

@@ -27,11 +27,15 @@ def render_process():
 @pytest.fixture(scope="session")
 def photos(render_process, tmp_path_factory):
     """Two independent runs of photo_session.py, each a dict of arrays."""
-    folder = tmp_path_factory.mktemp("photos")
-    runs = []
-    for name in ("first.npz", "second.npz"):
-        done = render_process(HERE / "photo_session.py", folder / name)
+    return [_photos(render_process, tmp_path_factory.mktemp("photos")) for _ in range(2)]
+
+
+def _photos(render_process, folder):
+    arrays = {}
+    for size in ("64", "96", "224"):
+        path = folder / f"{size}.npz"
+        done = render_process(HERE / "photo_session.py", size, path)
         assert done.returncode == 0, done.stderr
-        with np.load(folder / name) as arrays:
-            runs.append(dict(arrays))
-    return runs
+        with np.load(path) as taken:
+            arrays.update(taken)
+    return arrays

@@ -140,6 +140,14 @@ def test_a_process_that_holds_torch_is_refused(monkeypatch, name):
         mesh.build(Settings(kind="mesh"))
 
 
+@pytest.mark.render
+def test_a_process_draws_pictures_of_one_size(render_process):
+    sizes = "[mesh.build(mesh.Settings(kind='mesh', image_size=size)) for size in (96, 96, 64)]"
+    done = render_process("-c", f"from pointlift.rendering import mesh; {sizes}")
+    assert done.returncode == 1
+    assert "this process draws pictures of 96 pixels; draw those of 64 pixels in another one" in done.stderr
+
+
 def test_no_opengl_is_told_as_such(monkeypatch):
     def absent():
         raise ImportError('Library "GL" not found.')
@@ -148,7 +156,7 @@ def test_no_opengl_is_told_as_such(monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(context, "import_pyrender", absent)
     with pytest.raises(MachineError, match=r"GL.*pointlift\.rendering\.preflight"):
-        context.offscreen_renderer()
+        context.offscreen_renderer(96)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,42 @@ from pointlift.contracts.errors import MachineError
 #: A Mesa context followed by an import of triton, which torch brings along, kills the process: both carry an LLVM.
 FORBIDDEN = ("torch", "triton")
 
+_renderers: dict[int, Any] = {}  # by size; never more than one
 
-@cache
-def offscreen_renderer() -> Any:
-    """The process's ``pyrender.OffscreenRenderer``; whoever draws sets its viewport first.
+
+def offscreen_renderer(image_size: int) -> Any:
+    """The process's ``pyrender.OffscreenRenderer`` of square pictures.
 
     There is never a second one: all contexts of a process share one EGL display, so that deleting one would end the
-    others, and a new one for every mesh costs many times the drawing.
+    others, and a new one for every mesh costs many times the drawing. Nor does it change its size: processes
+    that did so back and forth died in Mesa now and then (in ``glBlitFramebuffer``; two of about twenty).
 
-    Raises ``MachineError`` when torch has been imported, or when there is no OpenGL to draw with.
+    Raises ``MachineError`` when torch has been imported, when there is no OpenGL to draw with, or when the process has
+    drawn pictures of another size.
     """
+    if image_size in _renderers:
+        return _renderers[image_size]
+    if _renderers:
+        raise MachineError(
+            f"this process draws pictures of {next(iter(_renderers))} pixels; draw those of {image_size} pixels in "
+            "another one: changing the size within a process can crash it"
+        )
     refuse_torch()
     try:
-        return import_pyrender().OffscreenRenderer(64, 64)
+        _renderers[image_size] = import_pyrender().OffscreenRenderer(image_size, image_size)
     except Exception as error:  # pyrender and PyOpenGL raise anything, from ImportError to GLError
         raise MachineError(
             f"no OpenGL context could be made ({type(error).__name__}: {error}); "
             "`python -m pointlift.rendering.preflight` names what is missing"
         ) from error
+
+    return _renderers[image_size]
+
+
+def close() -> None:
+    """Take the context down; what was drawn with is not to be used again."""
+    for size in list(_renderers):
+        _renderers.pop(size).delete()
 
 
 def import_pyrender() -> Any:

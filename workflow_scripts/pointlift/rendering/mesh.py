@@ -45,7 +45,7 @@ class MeshRenderer:
             np.array([light.elevation_degrees for light in settings.lights]),
         )
         self._strengths = np.array([light.strength for light in settings.lights])
-        self._offscreen = context.offscreen_renderer()
+        self._offscreen = context.offscreen_renderer(settings.image_size)
         self._pyrender = context.import_pyrender()
         self._scene, self._camera = self._make_scene()
 
@@ -81,7 +81,7 @@ class MeshRenderer:
         return np.where(depths > 0, depths, np.float32(np.inf)).astype(np.float32)
 
     def close(self) -> None:
-        """Free what was drawn. The context itself stays with the process; see ``context.offscreen_renderer``."""
+        """Free what was drawn. The context itself stays with the process; see ``context``."""
         self._scene.clear()
 
     def _make_scene(self) -> tuple[Any, Any]:
@@ -121,7 +121,6 @@ class MeshRenderer:
 
     def _draw(self, node: Any, flags: int, seg_node_map: dict[Any, int] | None = None) -> list[tuple[Array, Array]]:
         """(colour, depth with background 0) of every view."""
-        self._offscreen.viewport_width = self._offscreen.viewport_height = self.settings.image_size
         self._scene.add_node(node)
         shots = []
         try:
