@@ -60,6 +60,13 @@ def test_a_teacher_is_trained_on_what_distillation_leaves_out(manifests):
     assert (row["excluded"], row["test_left"]) == (0, 2)
 
 
+@pytest.mark.parametrize("use", ["distillation", "teacher"])
+def test_a_test_split_of_what_is_trained_on_does_not_count(manifests, use):
+    manifests["up"].loc[2, "split"] = "test"
+    row = audited(manifests, {("up", "down"): FOUND}, use=use)
+    assert (row["shapes"], row["exact_test"], row["near_test"], row["test_left"]) == (5, 1, 0, 1)
+
+
 def test_within_a_dataset_twins_on_one_side_are_counted_and_not_held_against_it(manifests):
     rows = [("down-5", "down-6", "exact"), ("down-0", "down-7", "near"), ("down-1", "down-2", "exact")]
     both = twins(*rows, *((other, shape_id, how) for shape_id, other, how in rows))
@@ -83,6 +90,9 @@ def test_what_was_not_given_is_told(manifests):
 def test_the_text_names_what_is_left(manifests):
     settings = AuditSettings(suite="s", sets=(("teacher", "up", "down"),), left_out={})
     text = as_text(audit_rows(settings, manifests, {("up", "down"): FOUND}))
-    assert "2 of 3 test shapes of down stand in up (teacher)" in text and "up.duplicates.down.csv" in text
+    assert (
+        "2 of 3 test shapes of down stand in up (teacher, which is trained on what" in text
+        and "up.duplicates.down.csv" in text
+    )
     assert "No test shape" in as_text(audit_rows(settings, manifests, {("up", "down"): FOUND[:1]}))
     assert "no pair" in as_text([])

@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import SPLITS
 from pointlift.contracts.settings import Settings
 from pointlift.reporting.tables import Row
 
-#: use : what ``trained_on`` is for; found_SPLIT : shapes of that split of ``dataset`` that stand in it, exact_SPLIT
-#: those of them that are the same numbers; excluded : shapes of ``trained_on`` that are taken out because of it;
-#: test_left : test shapes that stand in what is left.
+#: use : what ``trained_on`` is for; shapes : its train and val shapes, no others count; exact_SPLIT : shapes of
+#: that split of ``dataset`` that stand among them as the same numbers, near_SPLIT : those that do so near alone;
+#: excluded : shapes with such a twin that distillation leaves out; test_left : test shapes that stand in the rest.
 AUDIT_COLUMNS = [
     "suite",
     "use",
@@ -26,6 +27,11 @@ AUDIT_COLUMNS = [
     "excluded",
     "test_left",
 ]
+_USES = {
+    "distillation": "distillation, without what exclude_duplicates_of takes out",
+    "teacher": "teacher, which is trained on what exclude_duplicates_of names too",
+    "task": "task",
+}
 Tables = Mapping[tuple[str, str], pd.DataFrame]
 
 
@@ -42,8 +48,8 @@ class AuditSettings(Settings):
 def audit_rows(settings: AuditSettings, manifests: Mapping[str, pd.DataFrame], tables: Tables) -> list[Row]:
     """One row per set of ``settings``. tables : lists of duplicates by (dataset, other).
 
-    Use task is a dataset's own train and val splits; the others are whole sets. Raises ``ArtifactError`` when a table
-    or manifest was not given.
+    A set that is trained on has a test split of its own at times, on which nothing is trained: it does not count. What
+    distillation leaves out, teachers see. Raises ``ArtifactError`` when a table or manifest was not given.
     """
     return [_row(settings, sets, manifests, tables) for sets in settings.sets]
 
@@ -53,7 +59,7 @@ def _row(
 ) -> Row:
     use, trained, judged = sets
     source = _of(manifests, trained, "manifest")
-    source = source[source["split"] != "test"] if use == "task" else source
+    source = source[source["split"] != "test"]
     target = _of(manifests, judged, "manifest")
     twins = _of(tables, (trained, judged), "list of duplicates")
     twins = twins[twins["shape_id"].isin(source["shape_id"])]
@@ -103,7 +109,8 @@ def as_text(rows: Sequence[Row]) -> str:
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     told = [
         f"{row['test_left']} of {row['test_shapes']} test shapes of {row['dataset']} stand in {row['trained_on']} "
-        f"({row['use']}); they are listed in results/manifest/{row['trained_on']}.duplicates.{row['dataset']}.csv"
+        f"({_USES[row['use']]}); they are listed in "
+        f"results/manifest/{duplicates_name(row['trained_on'], row['dataset'])}"
         for row in rows
         if row["test_left"] != "0"
     ]
