@@ -27,6 +27,13 @@ _LARGEST_FILE = 1 << 24  # bytes
 _PLAN = re.compile(r"(?:([1-9][0-9]*)w([1-9][0-9]*(?:-[1-9][0-9]*)*)s|([1-9][0-9]*(?:-[1-9][0-9]*)*)shot)")
 
 
+def nested_shots(shots: tuple[int, ...]) -> tuple[int, ...]:
+    """The shots, when the support of each can be among that of the next. Raises ``ValueError``."""
+    if list(shots) != sorted(set(shots)) or min(shots, default=1) < 1:
+        raise ValueError("shots must be whole numbers from 1 on, rising, none twice")
+    return shots
+
+
 class EpisodePlan(Settings):
     """How many episodes of which size, and their seed."""
 
@@ -38,13 +45,7 @@ class EpisodePlan(Settings):
     """Test shapes per class and fold; a class that has fewer gives all. 0: the whole test split is asked."""
     folds: int = Field(default=10, ge=1, le=1000)
     seed: int = Field(default=0, ge=0)
-
-    @field_validator("shots")
-    @classmethod
-    def _rising(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
-        if list(shots) != sorted(set(shots)) or min(shots, default=1) < 1:
-            raise ValueError("shots must be whole numbers from 1 on, rising, none twice")
-        return shots
+    _nested = field_validator("shots")(nested_shots)
 
     @model_validator(mode="after")
     def _whole(self) -> EpisodePlan:

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from pointlift.contracts.blocks import TaskSettings
-from pointlift.contracts.episodes import EpisodePlan, committed_names, metric_names, read_committed
+from pointlift.contracts.episodes import EpisodePlan, committed_names, metric_names, nested_shots, read_committed
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.metrics import Value
@@ -43,13 +43,7 @@ class Settings(TaskSettings):
     """scikit-learn's C of the logistic regression; fixed, for one shot leaves nothing to validate on."""
     use_val: bool = False
     """Draw from train and val. Else the val split is left alone. Files of episodes say themselves what they take."""
-
-    @field_validator("shots")
-    @classmethod
-    def _rising(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
-        if list(shots) != sorted(set(shots)) or min(shots, default=1) < 1:
-            raise ValueError("shots must be whole numbers from 1 on, rising, none twice")
-        return shots
+    _nested = field_validator("shots")(nested_shots)
 
     @field_validator("episodes")
     @classmethod
