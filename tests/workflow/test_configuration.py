@@ -4,11 +4,13 @@ import copy
 import datetime
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from pointlift.configuration import read_config
+from pointlift.contracts.blocks import Arm
 from pointlift.contracts.errors import ConfigError
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
@@ -24,6 +26,17 @@ def test_every_shipped_suite_is_valid(values, suite):
     values["suite"] = suite
     config = read_config(values)
     assert set(config.chosen.runs) <= set(config.runs)
+
+
+def test_every_arm_stands_in_a_shipped_run(values):
+    """Of one method, one student and one distillation set: so they can be compared."""
+    values["suite"] = "princeton"
+    config = read_config(values)
+    runs = [config.runs[name] for name in config.chosen.runs]
+    assert {run.arm for run in runs} == set(get_args(Arm))
+    transfer = [run for run in runs if run.form == "transfer" and run.method]
+    assert {run.arm for run in transfer} == set(get_args(Arm)) - {"scratch", "control"}
+    assert len({(run.student, run.method, run.rig, run.dataset, str(run.recipe)) for run in transfer}) == 1
 
 
 def test_mini_is_the_default():
