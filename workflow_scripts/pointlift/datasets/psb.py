@@ -28,10 +28,18 @@ class Settings(DatasetSettings):
     """The benchmark, with its own train and test halves, or as a set without labels to distil on."""
 
     unlabelled: bool = False
-    """True: no shape has a class, and all are train but those that go to val."""
+    """True: no shape has a class, and all are train but those that go to val; the protocol says so."""
+    level: int | None = Field(default=None, ge=1, le=3)
+    """Of the class tree: 1 takes the classes at its top (21 stand in both halves, with 1,630 shapes), 2 those below
+    them (29, with 1,171), and so on. None: the classes themselves (21, with 737). The protocol says so."""
     val_share: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Share of the train shapes that go to val, chosen by a stable hash of the id."""
     needs_files: ClassVar[bool] = True
+
+    def required_protocol(self) -> str:
+        """The classes: psb/unlabelled, psb/leaf, psb/level1."""
+        labelled = "leaf" if self.level is None else f"level{self.level}"
+        return f"psb/{'unlabelled' if self.unlabelled else labelled}"
 
 
 def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:
@@ -57,7 +65,11 @@ class Psb:
         self._settings, self._root = settings, root
         self.ids = list_ids(settings)
         self._known = frozenset(self.ids)
-        halves = {split: read_classes(root / f"{split}.cla") for split in ("train", "test")}
+        read = {split: read_classes(root / f"{split}.cla") for split in ("train", "test")}
+        halves = {
+            split: {shape_id: _class_name(path, settings.level) for shape_id, path in paths.items()}
+            for split, paths in read.items()
+        }
         self._class_of = {**halves["train"], **halves["test"]}
         self._test = frozenset(halves["test"])
         shared = {name for shape_id, name in halves["train"].items() if shape_id in self._known} & {
@@ -86,25 +98,34 @@ class Psb:
         return self._root / f"{shape_id}.off"
 
 
-def read_classes(path: Path) -> dict[str, str]:
-    """Class of every shape id that a .cla file lists.
+def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
+    """Class of every shape id that a .cla file lists, by its names from the top of the tree down.
 
     The file: ``PSB 1``, the numbers of classes and shapes, then per class ``name parent count`` and that many shape
-    numbers. Raises ``ArtifactError`` when it is not so.
+    numbers; a parent stands before its children, 0 is none. Raises ``ArtifactError`` when it is not so.
     """
     try:
         words = " ".join(read_lines(path)).split()
         if words[0] != "PSB":
             raise ValueError("it does not begin with PSB")
         num_classes, num_shapes = int(words[2]), int(words[3])
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, ...]] = {}
+        above: dict[str, tuple[str, ...]] = {"0": ()}
         at = 4
         for _ in range(num_classes):
-            name, count = words[at], int(words[at + 2])
-            found.update({f"m{int(number)}": name for number in words[at + 3 : at + 3 + count]})
+            name, parent, count = words[at], words[at + 1], int(words[at + 2])
+            if parent not in above or name in above:
+                raise ValueError(f"class {name[:40]!r} stands twice, or before its parent {parent[:40]!r}")
+            above[name] = (*above[parent], name)
+            found.update({f"m{int(number)}": above[name] for number in words[at + 3 : at + 3 + count]})
             at += 3 + count
         if at != len(words) or len(found) != num_shapes:
             raise ValueError(f"it lists {len(found)} shapes, its header says {num_shapes}")
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise ArtifactError(f"{path}: not a readable class file ({error}); unpack the archive again") from None
     return found
+
+
+def _class_name(path: tuple[str, ...], level: int | None) -> str:
+    """The last name of a class, or its first ``level`` names: other branches may have the same name below."""
+    return path[-1] if level is None else "/".join(path[:level])
