@@ -266,6 +266,7 @@ def test_it_learns_the_halves_of_ellipsoids(tmp_path, dataset, weights):
     assert found.epoch.tolist() == [9, 19, 29]
     assert "val_instance_miou" in lines(tmp_path / "out")[-1]
     labelled = found.arrays["labelled"].sum(axis=1)
+    assert found.class_names == ("ball", "flat", "rod")
     assert (labelled == labelled_clouds.NUM_POINTS - 1).all(), "the first point of each shape has no part"
 
 

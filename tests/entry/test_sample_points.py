@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+import trimesh
 
 import prepare_meshes
 import sample_points
@@ -40,6 +41,21 @@ def test_points_lie_on_their_faces_with_their_normals_and_parts(tmp_path, meshes
         corners = vertices[faces[face_index]]
         np.testing.assert_allclose(np.einsum("nd,nd->n", points - corners[:, 0], normals), 0.0, atol=1e-5)
         np.testing.assert_array_equal(labels, parts[face_index])
+
+
+def test_a_points_part_is_that_of_the_face_it_lies_on(tmp_path, meshes):
+    """Found by distance alone, without the face index; parts touch, so some points lie on two of them."""
+    source, shard = read_stage(meshes, "meshes"), read_stage(sample(meshes, tmp_path / "points", 1000), "points")
+    row = IDS.index("sofa-s-00000")
+    vertices, faces = (unpack(source[name], source[f"{axis}_offsets"])[row] for name, axis in
+                       (("vertices", "vertex"), ("faces", "face")))  # fmt: skip
+    points, found = (unpack(shard[name], shard["point_offsets"])[row] for name in ("points", "part_label"))
+    parts = unpack(source["part_label"], source["face_offsets"])[row]
+    triangles, rows = np.tile(vertices[faces], (1000, 1, 1)), np.repeat(points, len(faces), axis=0)
+    away = np.linalg.norm(trimesh.triangles.closest_point(triangles, rows) - rows, axis=1).reshape(1000, -1)
+    allowed = [set(parts[near]) for near in away < 1e-5]
+    assert all(label in own for label, own in zip(found, allowed, strict=True))
+    assert np.mean([len(own) == 1 for own in allowed]) > 0.6 and len(set(found)) > 3
 
 
 def test_the_same_bytes_twice_and_the_same_points_at_any_shard_size(tmp_path, meshes):

@@ -9,7 +9,7 @@ from pointlift import rooms
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.operators.neighbours import interpolate_rows
-from pointlift.tasks.part_scores import class_mean, count_parts, shape_iou
+from pointlift.tasks.part_scores import class_means, count_parts, shape_iou
 from pointlift.tasks.part_segmentation import Settings, build
 from pointlift.tasks.segmenter import SegmentationHead, Segmenter
 from pointlift.tasks.shapes import PartPredictions, Parts, Shapes, parts_of_classes
@@ -67,7 +67,7 @@ def test_scores_equal_a_slow_formula(strict):
                 parts.append((labelled & answered).sum() / (labelled | answered).sum())
         assert found[row] == pytest.approx(np.mean(parts))
     classes = rng.integers(3, size=20)
-    assert class_mean(found, classes) == pytest.approx(np.mean([found[classes == one].mean() for one in range(3)]))
+    assert class_means(found, classes) == pytest.approx({one: found[classes == one].mean() for one in range(3)})
 
 
 def count(*modules):
@@ -153,11 +153,26 @@ def test_the_epoch_best_on_val_is_chosen_without_the_test_split():
     arrays = {"epoch": np.arange(3), "label": np.zeros(3, int), "split": np.array([1, 2, 2], np.uint8), "own": own}
     arrays |= {"labelled": labelled, "hits": hits, "answered": np.full_like(hits, 10)}
     arrays |= {"free_hits": hits, "free_answered": arrays["answered"]}
-    found = build(settings()).evaluate(PartPredictions(("a", "b", "c"), arrays, 5))
+    found = build(settings()).evaluate(PartPredictions(("a", "b", "c"), arrays, 5, ("one",)))
     values = {(value.metric, value.selection): value.value for value in found.values}
     assert values["instance_miou", "val"] == pytest.approx((1 / 3 + 0) / 2)
     assert values["instance_miou", "last"] == pytest.approx((0 + 1) / 2)
     assert found.outcomes["instance_miou"] == (0.0, 1.0) and found.test_ids == ("b", "c")
+
+
+def test_the_table_by_class_names_the_tested_ones_and_averages_to_class_miou():
+    """Three classes, one of them only in val; the epoch best on val is not the last one, of which the table is."""
+    label, split = np.array([2, 0, 0, 2, 1]), np.array([2, 2, 2, 2, 1], np.uint8)
+    hits = np.array([[[10]] * 5, [[10], [4], [2], [0], [0]]], np.int32)
+    arrays = {"epoch": np.arange(2), "label": label, "split": split, "own": np.ones((5, 1), bool)}
+    arrays |= {"labelled": np.full((5, 1), 10, np.int32), "hits": hits, "answered": hits}
+    arrays |= {"free_hits": hits, "free_answered": hits}
+    found = build(settings()).evaluate(PartPredictions(tuple("abcde"), arrays, 5, ("bag", "cap", "mug")))
+    assert found.items["class_iou"] == ("bag", "mug")
+    assert found.outcomes["class_iou"] == pytest.approx((0.3, 0.5))
+    values = {(value.metric, value.selection): value.value for value in found.values}
+    assert values["class_miou", "last"] == pytest.approx(0.4) and values["class_miou", "val"] == 1.0
+    assert "class_iou" not in {metric for metric, _ in values}
 
 
 def test_parts_belong_to_the_class_they_are_named_after():

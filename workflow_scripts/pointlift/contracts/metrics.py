@@ -26,8 +26,8 @@ class Metrics(Settings):
     """One run judged by one task with one seed: a row of summary.csv per value.
 
     ``outcomes`` holds, per metric that has them, one number per id in ``test_ids`` (e.g. 1.0 for a right answer), so
-    that two runs can be compared item by item. ``items`` names other items for those of its keys: folds, or the queries
-    of every fold.
+    that two runs can be compared item by item. ``items`` names other items for those of its keys: folds, the queries of
+    every fold, or classes. A key without a value is a table to read: no runs are compared by it.
     """
 
     run: str

@@ -53,6 +53,6 @@ def shape_iou(counts: PartCounts, own: Array, *, strict: bool = True) -> Array:
     return found
 
 
-def class_mean(iou: Array, label: Array) -> float:
-    """Mean over the classes that occur in ``label`` (S,) of their shapes' mean."""
-    return float(np.mean([iou[label == one].mean() for one in np.unique(label)]))
+def class_means(iou: Array, label: Array) -> dict[int, float]:
+    """Mean over the shapes of each class that occurs in ``label`` (S,), by its number."""
+    return {int(one): float(iou[label == one].mean()) for one in np.unique(label)}

@@ -13,7 +13,7 @@ from pointlift.contracts.metrics import Value
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.shards import Array
 from pointlift.tasks.judgement import Judgement
-from pointlift.tasks.part_scores import PartCounts, class_mean, count_parts, shape_iou
+from pointlift.tasks.part_scores import PartCounts, class_means, count_parts, shape_iou
 from pointlift.tasks.shapes import PartPredictions, Parts, Shapes
 
 if TYPE_CHECKING:  # judging imports no torch
@@ -102,7 +102,8 @@ class PartSegmentation:
         """Scores on test; ``val`` is the first epoch with the highest instance mIoU on val.
 
         ``instance_miou`` and ``class_miou``: answers among the parts of the shape's class, a part that is answered but
-        not labelled counts 0. ``instance_miou_compat``: answers among all parts, such a part counts 1 (PointMCD).
+        not labelled counts 0. ``instance_miou_compat``: answers among all parts, such a part counts 1 (PointMCD). The
+        outcomes ``class_iou`` are the table by class, of the last epoch, whose mean is ``class_miou``.
         """
         test, val = predictions.rows("test"), predictions.rows("val")
         iou = np.stack(
@@ -112,11 +113,13 @@ class PartSegmentation:
         if len(val):
             best = int(iou[:, val].mean(axis=1).argmax())
             values += _values(predictions, iou, best, test, "val")
+        by_class = class_means(iou[-1, test], predictions.label[test])
         return Judgement(
             values=values,
             test_ids=tuple(predictions.ids[row] for row in test),
             n_train=predictions.num_train,
-            outcomes={"instance_miou": tuple(iou[-1, test].tolist())},
+            outcomes={"instance_miou": tuple(iou[-1, test].tolist()), "class_iou": tuple(by_class.values())},
+            items={"class_iou": tuple(predictions.class_names[label] for label in by_class)},
         )
 
 
@@ -132,7 +135,7 @@ def _values(
     compat = shape_iou(predictions.counts(epoch, free=True), predictions.own, strict=False)[test]
     found = {
         "instance_miou": float(iou[epoch, test].mean()),
-        "class_miou": class_mean(iou[epoch, test], predictions.label[test]),
+        "class_miou": float(np.mean(list(class_means(iou[epoch, test], predictions.label[test]).values()))),
         "instance_miou_compat": float(compat.mean()),
     }
     return tuple(Value(metric=name, value=value, selection=selection) for name, value in found.items())

@@ -69,6 +69,8 @@ class PartPredictions:
     ids: tuple[str, ...]
     arrays: dict[str, Array]
     num_train: int
+    class_names: tuple[str, ...]
+    """Of the manifest, by number."""
 
     @property
     def epoch(self) -> Array:
@@ -135,7 +137,10 @@ def read_predictions(manifest: Path, predictions: Path) -> Predictions:
 def read_part_predictions(manifest: Path, predictions: Path) -> PartPredictions:
     """Read counts of part answers and check that they are of this manifest's shapes, labels and splits."""
     shard = _read_answers(manifest, predictions, "part_predictions")
-    return PartPredictions(shard.ids, shard.arrays, num_train=int(shard.attributes["num_train"]))
+    listed = read_manifest(manifest)
+    names = dict(zip(listed["label"], listed["class_name"], strict=True))
+    class_names = tuple(str(names.get(label, "")) for label in range(max(names) + 1))
+    return PartPredictions(shard.ids, shard.arrays, int(shard.attributes["num_train"]), class_names)
 
 
 def _read_answers(manifest: Path, predictions: Path, kind: str) -> Shard:
