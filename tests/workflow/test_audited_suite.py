@@ -12,6 +12,7 @@ import yaml
 from pointlift.audit import audit_datasets, audit_files, trained_sets
 from pointlift.configuration import read_config
 from pointlift.contracts.duplicates import DUPLICATE_COLUMNS, read_duplicates
+from pointlift.contracts.errors import ConfigError
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
 
@@ -63,6 +64,8 @@ def test_clouds_are_audited_and_scenes_are_not():
     blocks["tasks"]["probe"] = {"kind": "linear_probe", "dataset": "rooms"}
     graph = graph_of("clouds", **blocks)
     assert trained_sets(graph) == [] and audit_files(graph) == []
+    with pytest.raises(ConfigError, match=r"datasets\.rooms: it has scenes"):
+        Jobs(graph).find_duplicates("clouds", "rooms")
 
 
 def test_nano_is_audited_when_asked_for(beside_nano):

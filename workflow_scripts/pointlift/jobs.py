@@ -179,7 +179,10 @@ class Jobs:
         return {**used, "files": fetched} if any(fetched.values()) else used
 
     def find_duplicates(self, dataset: str, other: str) -> str:
-        """find_duplicates: whether each set has meshes or points."""
+        """find_duplicates: whether each set has meshes or points. Raises ``ConfigError`` for scenes."""
+        for name in (dataset, other):
+            if getattr(self.config.datasets[name], "has_scenes", False):
+                raise ConfigError(f"datasets.{name}: it has scenes; only single shapes are compared for duplicates")
         kinds = ["meshes" if self.graph.has_meshes(name) else "points" for name in (dataset, other)]
         return canonical_json({"shapes": kinds[0], "others": kinds[1], "same": dataset == other})
 
