@@ -187,3 +187,14 @@ def test_a_dataset_without_parts_is_refused():
     parts = Parts(np.zeros((1, 8), np.int16), np.ones((1, 2), dtype=bool))
     shapes = Shapes(*(getattr(shapes, name) for name in ("ids", "values", "label", "split", "num_classes")), parts)
     assert isinstance(build(settings()).model(student("pointnet"), shapes, None), Segmenter)
+    other = Shapes(*(getattr(shapes, name) for name in ("ids", "values")), np.ones(1, int), shapes.split, 2,
+                   Parts(parts.label, np.array([[True, True], [False, False]])))  # fmt: skip
+    with pytest.raises(ConfigError, match="class 1 of the dataset has shapes but no parts"):
+        build(settings()).model(student("pointnet"), other, None)
+
+
+def test_settings_that_could_teach_nothing_are_refused():
+    with pytest.raises(ConfigError, match="label of 4 parts"):
+        Segmenter(student("pointnet", widths=[8, 8]), 2, 4, settings(label_smoothing=0.8))
+    with pytest.raises(ConfigError, match="points of a PointNet apart"):
+        Segmenter(student("pointnet", widths=[8, 8]), 2, 4, settings(read_tokens=False))

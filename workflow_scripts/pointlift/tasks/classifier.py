@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.shards import Array
-from pointlift.operators.cross_entropy import shared_by_all, smoothed_cross_entropy
+from pointlift.operators.cross_entropy import require_smoothing, smoothed_cross_entropy
 from pointlift.operators.layers import shared_layers
 from pointlift.training.inference import run_batched
 
@@ -35,12 +34,7 @@ class Classifier(nn.Module):
         self, student: nn.Module, num_classes: int, settings: Settings, method: nn.Module | None = None
     ) -> None:
         super().__init__()
-        if shared_by_all(settings.label_smoothing, num_classes) > 1.0:
-            largest = 1000 * (num_classes - 1) // num_classes / 1000
-            raise ConfigError(
-                f"label_smoothing: {settings.label_smoothing:g} leaves the label of {num_classes} classes less than "
-                f"each other one has; at most (K - 1) / K, here {largest}; lower it"
-            )
+        require_smoothing(settings.label_smoothing, num_classes)
         width: int = student.width  # type: ignore[assignment]
         self.settings, self.student, self.method = settings, student, method
         if settings.regime == "frozen":

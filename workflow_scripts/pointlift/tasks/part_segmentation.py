@@ -62,7 +62,7 @@ class PartSegmentation:
         self.settings = settings
 
     def model(self, student: nn.Module, shapes: Shapes, method: nn.Module | None) -> Segmenter:
-        """What is trained. Raises ``ConfigError`` for a dataset without part labels."""
+        """What is trained. Raises ``ConfigError`` for a dataset without part labels, or a class of it without parts."""
         from pointlift.tasks.segmenter import Segmenter
 
         num_parts = _parts(shapes).of_class.shape[1]
@@ -126,6 +126,9 @@ class PartSegmentation:
 def _parts(shapes: Shapes) -> Parts:
     if shapes.parts is None:
         raise ConfigError("part_segmentation: the dataset has no part labels; name one that has")
+    without = sorted(set(shapes.label.tolist()) - set(np.flatnonzero(shapes.parts.of_class.any(axis=1)).tolist()))
+    if without:
+        raise ConfigError(f"part_segmentation: class {without[0]} of the dataset has shapes but no parts; leave it out")
     return shapes.parts
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.shards import Array
-from pointlift.operators.cross_entropy import smoothed_cross_entropy
+from pointlift.operators.cross_entropy import require_smoothing, smoothed_cross_entropy
 from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput
@@ -22,7 +23,11 @@ _NO_PART = -1
 
 
 class Segmenter(nn.Module):
-    """What is trained: student, head and, in the joint form, a distillation method that reads the same output."""
+    """What is trained: student, head and, in the joint form, a distillation method that reads the same output.
+
+    Raises ``ConfigError`` for a label smoothing that is too large for so few parts, and for ``read_tokens: false`` with
+    a student that has no levels: nothing would tell its points apart.
+    """
 
     def __init__(
         self, student: nn.Module, num_classes: int, num_parts: int, settings: Settings, method: nn.Module | None = None
@@ -30,6 +35,12 @@ class Segmenter(nn.Module):
         super().__init__()
         self.settings, self.student, self.method = settings, student, method
         levels: tuple[int, ...] = getattr(student, "level_widths", ())
+        require_smoothing(settings.label_smoothing, num_parts, "parts")
+        if not (settings.read_tokens or levels):
+            raise ConfigError(
+                f"read_tokens: false leaves nothing to tell the points of a {type(student).__name__} apart, which has "
+                "no levels; leave it out"
+            )
         self.head = SegmentationHead(int(student.width), levels, num_classes, num_parts, settings)  # type: ignore[arg-type]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
