@@ -105,6 +105,15 @@ def test_only_what_a_run_distils_on_is_without_its_duplicates():
     assert rows["princeton_scratch on lpsb/12-8/transfer"] == rows["princeton_joint_mcd on lpsb/12-8/joint"] == ""
 
 
+def test_sets_whose_duplicates_are_left_out_stand_in_the_hash_of_a_number():
+    def told(**changes) -> str:
+        return jobs(datasets__nano_distillation_shapes__exclude_duplicates_of=["lpsb"], **changes).evaluate_task(
+            "nano_mcd", "linear_probe", "nano_shapes"
+        )
+
+    assert told(datasets__lpsb__seed=1) != told() == told(datasets__psb__seed=1)
+
+
 def test_settings_are_canonical_text():
     for text in every_setting(jobs()).values():
         assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

@@ -165,12 +165,13 @@ class Jobs:
             used["task_files"] = {name: file_sha256(PACKAGE / name) for name in block.files_used()}
         teacher = config.teachers.get(run.teacher) if run.teacher else None
         taught = teacher.training if teacher is not None else None
+        left_out = config.datasets[run.dataset].exclude_duplicates_of if run.dataset else ()
         named: dict[str, list[str | None]] = {
             "students": [run.student],
             "methods": [run.method],
             "teachers": [run.teacher],
             "rigs": [run.rig, taught.rig if taught else None],
-            "datasets": [run.dataset, dataset, taught.dataset if taught else None],
+            "datasets": [run.dataset, dataset, taught.dataset if taught else None, *left_out],
         }
         for family, names in named.items():
             blocks = getattr(config, family)

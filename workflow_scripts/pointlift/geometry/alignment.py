@@ -129,7 +129,7 @@ class _Pair:
 
     def chamfer(self, placement: _Placement, count: int) -> float:
         """In spacings, over ``count`` points of each side."""
-        cloud, outside = _some(self.cloud.points, count), _some(self.outside.points, count)
+        cloud, outside = evenly(self.cloud.points, count), evenly(self.outside.points, count)
         as_dense = np.sqrt(len(self.outside.points) / len(self.cloud.points))  # points lie on surfaces
         forth = self.mesh.tree.query(placement.onto_mesh(cloud))[0].mean() / self.mesh.spacing
         back = self.cloud.tree.query(placement.onto_cloud(outside))[0].mean() / placement.scale
@@ -137,7 +137,7 @@ class _Pair:
 
     def refine(self, placement: _Placement) -> _Placement:
         """Least-squares shift and scale onto closest points of both directions, the orientation held."""
-        cloud, outside = _some(self.cloud.points, _REFINED_POINTS), _some(self.outside.points, _REFINED_POINTS)
+        cloud, outside = evenly(self.cloud.points, _REFINED_POINTS), evenly(self.outside.points, _REFINED_POINTS)
         for _ in range(_ITERATIONS):
             nearest_mesh = self.mesh.points[self.mesh.tree.query(placement.onto_mesh(cloud))[1]]
             nearest_cloud = self.cloud.points[self.cloud.tree.query(placement.onto_cloud(outside))[1]]
@@ -151,6 +151,6 @@ class _Pair:
         return placement
 
 
-def _some(points: Array, count: int) -> Array:
-    """Evenly spread over the order of the points."""
+def evenly(points: Array, count: int) -> Array:
+    """``count`` of the points (n, 3), or all where there are fewer, evenly spread over their order."""
     return points[np.linspace(0, len(points) - 1, min(count, len(points))).astype(np.int64)]

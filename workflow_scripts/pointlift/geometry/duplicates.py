@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array
+from pointlift.geometry.alignment import evenly
 from pointlift.geometry.descriptors import nearby, shape_descriptor
 
 DEFAULT_THRESHOLD = 1.3
@@ -106,7 +107,7 @@ def _descriptor(points: Array) -> Array:
 
 
 def _pose(points: Array) -> _Pose:
-    points = np.asarray(_evenly(points, _POINTS), dtype=np.float64)
+    points = np.asarray(evenly(points, _POINTS), dtype=np.float64)
     centred = points - points.mean(axis=0)
     radius = np.sqrt((centred**2).sum(axis=1).mean())
     _, spreads, axes = np.linalg.svd(centred / (radius if radius > 0 else 1.0), full_matrices=False)
@@ -134,7 +135,7 @@ def _variation(gaps: Array) -> float:
 
 
 def _is_even(points: Array) -> bool:
-    points = np.asarray(_evenly(points, _POINTS), dtype=np.float64)
+    points = np.asarray(evenly(points, _POINTS), dtype=np.float64)
     return _variation(cKDTree(points).query(points, k=2)[0][:, 1]) < _EVEN
 
 
@@ -142,7 +143,7 @@ def _aligned_chamfer(first: _Pose, second: _Pose, threshold: float) -> float:
     """In three stages, each for those alone that may still end below the threshold."""
     spacing = max((first.spacing + second.spacing) / 2, np.finfo(np.float64).tiny)
     frames = _frames(first.spreads, second.spreads)
-    turned = np.einsum("fij,nj->fni", frames, _evenly(first.points, _COARSE_POINTS))
+    turned = np.einsum("fij,nj->fni", frames, evenly(first.points, _COARSE_POINTS))
     coarse = second.tree.query(turned.reshape(-1, 3))[0].reshape(len(frames), -1).mean(axis=1) / spacing
     kept = np.argsort(coarse, kind="stable")[:_KEPT_FRAMES]
     if coarse[kept[0]] > _HOPELESS[0] * threshold:
@@ -190,7 +191,7 @@ def _closest_points(
 ) -> tuple[Array, Array]:
     """Iterated closest points in both directions on ``count`` points of each: (linear (3, 3), shift (3,))."""
     linear, shift = start
-    sample_a, sample_b = _evenly(first.points, count), _evenly(second.points, count)
+    sample_a, sample_b = evenly(first.points, count), evenly(second.points, count)
     for _ in range(iterations):
         onto_b = second.points[second.tree.query(sample_a @ linear.T + shift)[1]]
         onto_a = first.points[first.tree.query((sample_b - shift) @ np.linalg.inv(linear).T)[1]]
@@ -201,8 +202,8 @@ def _closest_points(
 def _chamfer(first: _Pose, second: _Pose, pose: tuple[Array, Array], count: int) -> float:
     linear, shift = pose
     scale = float(np.linalg.norm(linear[0]))  # linear is a scaled orthogonal matrix
-    forth = second.tree.query(_evenly(first.points, count) @ linear.T + shift)[0].mean()
-    back = scale * first.tree.query((_evenly(second.points, count) - shift) @ np.linalg.inv(linear).T)[0].mean()
+    forth = second.tree.query(evenly(first.points, count) @ linear.T + shift)[0].mean()
+    back = scale * first.tree.query((evenly(second.points, count) - shift) @ np.linalg.inv(linear).T)[0].mean()
     return float(forth + back) / 2
 
 
@@ -214,7 +215,3 @@ def _similarity(source: Array, target: Array) -> tuple[Array, Array]:
     spread = (centred**2).sum()
     linear = left @ right * (strength.sum() / spread if spread > 0 and strength.sum() > 0 else 1.0)
     return linear, mean_target - linear @ mean_source
-
-
-def _evenly(points: Array, count: int) -> Array:
-    return points[np.linspace(0, len(points) - 1, min(count, len(points))).astype(np.int64)]
