@@ -110,9 +110,22 @@ def test_rows_of_a_hierarchical_student_are_carried_to_the_points():
     with torch.no_grad():
         output = net(points)
         whole = torch.cat([output.embedding, nn.functional.one_hot(label, 3).float()], dim=1)
-        rows = torch.cat([output.tokens, whole[:, None].expand(-1, 7, -1)], dim=2)
+        rows = output.tokens
         rows = torch.cat([interpolate_rows(rows, output.token_xyz, output.levels[1].xyz), output.levels[1].rows], dim=2)
         rows = torch.cat([interpolate_rows(rows, output.levels[1].xyz, points), points], dim=2)
+        rows = torch.cat([rows, whole[:, None].expand(-1, 30, -1)], dim=2)
+        wanted = head.scores(head.last(rows.flatten(0, 1))).unflatten(0, (2, 30))
+        torch.testing.assert_close(head(output, points, label), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_without_tokens_rows_are_of_the_level_embedding_and_class():
+    net = student("dgcnn", widths=[6], token_width=5, num_neighbours=4).eval()
+    head = SegmentationHead(5, net.level_widths, 3, 4, settings(head_widths=[8], read_tokens=False, category_width=7))
+    points, label = torch.randn(2, 30, 3), torch.tensor([2, 0])
+    with torch.no_grad():
+        output = net(points)
+        whole = torch.cat([output.embedding, head.eval().category(nn.functional.one_hot(label, 3).float())], dim=1)
+        rows = torch.cat([output.levels[0].rows, whole[:, None].expand(-1, 30, -1)], dim=2)
         wanted = head.scores(head.last(rows.flatten(0, 1))).unflatten(0, (2, 30))
         torch.testing.assert_close(head(output, points, label), wanted, rtol=1e-4, atol=1e-5)
 

@@ -79,8 +79,9 @@ class Segmenter(nn.Module):
 class SegmentationHead(nn.Module):
     """Scores of every part for every input point, from a student's output and the class of the shape.
 
-    Rows are [token, embedding, class]; they are carried from level to level, coarsest first, by interpolation, joined
-    with the level's own rows (PointNet++, section 3.4), and carried from the finest to the points.
+    Tokens are carried from level to level, coarsest first, by interpolation, joined with the level's own rows
+    (PointNet++, section 3.4), and carried from the finest to the points. The first layer that there is reads [row,
+    embedding, class]; the product of the latter two, one for all points of a shape, is taken once.
     """
 
     def __init__(
@@ -105,15 +106,28 @@ class SegmentationHead(nn.Module):
         category = functional.one_hot(label_B, self.num_classes).to(output.embedding.dtype)
         if self.category is not None:
             category = self.category(category)
-        whole = torch.cat([output.embedding, category], dim=1)[:, None].expand(-1, output.tokens.shape[1], -1)
-        rows = torch.cat([output.tokens, whole], dim=2) if self.read_tokens else whole
+        whole_BX: Tensor | None = torch.cat([output.embedding, category], dim=1)
+        known = [output.tokens] if self.read_tokens else []
         place, index = output.token_xyz, output.token_index
-        for layer, level in zip(self.levels, reversed(output.levels), strict=True):
-            rows = torch.cat([_carried(rows, place, index, level.xyz, level.point_index), level.rows], dim=2)
-            rows, place, index = per_row(layer, rows), level.xyz, level.point_index
+        for layers, level in zip(self.levels, reversed(output.levels), strict=True):
+            carried = [_carried(rows, place, index, level.xyz, level.point_index) for rows in known]
+            known = [torch.cat([*carried, level.rows], dim=2)]
+            if list(layers.children()):
+                known, whole_BX = [_joined(layers, known[0], whole_BX)], None
+            place, index = level.xyz, level.point_index
         every = torch.arange(points_BN3.shape[1], device=points_BN3.device).expand(len(points_BN3), -1)
-        rows = _carried(rows, place, index, points_BN3, every)
-        return per_row(self.scores, per_row(self.last, rows))
+        rows = _carried(known[0], place, index, points_BN3, every)
+        return per_row(self.scores, _joined(self.last, rows, whole_BX))
+
+
+def _joined(layers: nn.Module, rows_BNC: Tensor, whole_BX: Tensor | None) -> Tensor:
+    """Layers over [row, whole]; without an array that holds the whole shape's vector once per point."""
+    if whole_BX is None:
+        return per_row(layers, rows_BNC)
+    first, *rest = layers.children()
+    own, same = first.get_parameter("weight").split([rows_BNC.shape[2], whole_BX.shape[1]], dim=1)
+    hidden_BNC = functional.linear(rows_BNC, own) + functional.linear(whole_BX, same)[:, None]
+    return per_row(nn.Sequential(*rest), hidden_BNC)
 
 
 def _carried(rows: Tensor, place: Tensor, index: Tensor, to_place: Tensor, to_index: Tensor) -> Tensor:
