@@ -18,7 +18,10 @@ def print_leaderboard(leaderboard: Sequence[Row], console: Console) -> None:
         if cell.primary and cell.selection == HEADLINE_SELECTION:
             console.print(_table(cell))
     console.print(
-        Text("mean ± sd over seeds; difference to the control with its 95 % interval over test items"), style="dim"
+        Text(
+            "mean ± sd over seeds; difference to the control with its 95 % interval over test items (episodes: folds)"
+        ),
+        style="dim",
     )
 
 
