@@ -7,6 +7,7 @@ import argparse
 from pointlift.contracts.command import Parser, run
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
+from pointlift.rendering.part_maps import part_attributes
 from pointlift.rendering.views import render_shapes
 from pointlift.rooms import load, settings_class
 
@@ -18,7 +19,8 @@ def main(arguments: argparse.Namespace) -> None:
     renderer = load("rendering", block["kind"]).build(settings)
     arrays, quarantine = render_shapes(renderer, settings, shapes)
     num_views = len(renderer.world_to_camera)
-    write_stage(arguments.output, "views", shapes.ids, arrays, quarantine=quarantine, num_views=num_views)
+    facts = {"num_views": num_views, **part_attributes(settings, shapes)}
+    write_stage(arguments.output, "views", shapes.ids, arrays, quarantine=quarantine, **facts)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def main(kind):
         "render": renderer.render(vertices, faces),
         "foreground": foreground,
         "depth": renderer.depth(vertices, faces),
+        "part_maps": renderer.part_maps(vertices, faces, np.arange(len(faces)) % 250),
     }
     assert np.array_equal(images, arrays["render"])
     told = {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}

@@ -72,3 +72,10 @@ def _boxes(parts):
         faces.append(np.asarray(box.faces) + 8 * len(vertices))
         vertices.append(np.asarray(box.vertices) + np.asarray(centre))
     return np.concatenate(vertices), np.concatenate(faces)
+
+
+def part_label(name, num_faces):
+    """Parts of a subject's faces, int16: the boxes of the chair; else indices in turn, in soup also none."""
+    face = np.arange(num_faces)
+    label = {"chair": face // 12, "sphere": face % 255, "torus": face // 64 % 7, "soup": face % 8 - 1}[name]
+    return label.astype(np.int16)

@@ -35,6 +35,7 @@ def test_arrays_have_the_promised_form(kind, render_process):
         "render": [[16, 40, 40, 3], "uint8"],
         "foreground": [[16], "float32"],
         "depth": [[16, 40, 40], "float32"],
+        "part_maps": [[16, 40, 40], "uint8"],
         "empty": "UnusableShapeError",
         "torch": False,
     }

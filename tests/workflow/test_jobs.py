@@ -66,6 +66,7 @@ EVALUATION = {"evaluate_task"}  # carries the hash of all that made its number
         ("datasets__nano_shapes__stretch", 0.1, {"prepare_meshes", "build_manifest"}),
         ("rigs__ring4_32px__visibility", {"method": "hidden_points"}, {"compute_visibility"}),
         ("rigs__ring4_32px__image_size", 48, {"render_views", "compute_visibility"}),
+        ("rigs__ring4_32px__part_maps", True, {"render_views"}),
         ("teachers__nano_clip__training__recipe__epochs", 5, {"train_teacher", "extract_features"}),
         ("teachers__nano_clip__batch_size", 8, {"train_teacher", "extract_features"}),
         ("runs__nano_mcd__recipe__learning_rate", 0.5, {"train_student"}),

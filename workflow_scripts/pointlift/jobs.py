@@ -77,8 +77,8 @@ class Jobs:
         return canonical_json({"block": _dump(self.config.rigs[rig], without=("visibility",))})
 
     def compute_visibility(self, rig: str) -> str:
-        """compute_visibility: the whole rig."""
-        return canonical_json({"block": _dump(self.config.rigs[rig])})
+        """compute_visibility: the rig without its part maps."""
+        return canonical_json({"block": _dump(self.config.rigs[rig], without=("part_maps",))})
 
     def train_teacher(self, teacher: str) -> str:
         """train_teacher: the whole block."""
@@ -144,7 +144,7 @@ class Jobs:
             "teacher": block.teacher or "",
             "pretrain_dataset": block.dataset or "",
             "dataset": dataset,
-            "protocol": self.graph.protocol(run, dataset),
+            "protocol": self.graph.protocol(run, task, dataset),
         }
         return canonical_json(
             {
@@ -208,14 +208,14 @@ class Jobs:
     def disjoint_sets(self) -> list[dict[str, Any]]:
         """What must not share a shape, per run and downstream dataset; see ``reporting.slices.Disjoint``."""
         rows = []
-        for run_name, _, dataset in self.graph.evaluations:
+        for run_name, task, dataset in self.graph.evaluations:
             run = self.config.runs[run_name]
             teacher = self.config.teachers[run.teacher] if run.teacher else None
             taught = teacher.training.dataset if teacher and teacher.training else None
             others = [name for name in (run.dataset, taught) if name not in (None, dataset)]
             sets = [[dataset, ["train", "val"]], [dataset, ["test"]]]
             sets += [[name, ["train", "val", "test"]] for name in others]
-            name = f"{run_name} on {self.graph.protocol(run_name, dataset)}"
+            name = f"{run_name} on {self.graph.protocol(run_name, task, dataset)}"
             row = {"row": name, "sets": sets, "distilled": run.dataset or ""}
             if row not in rows:
                 rows.append(row)

@@ -56,6 +56,8 @@ class DatasetSettings(Settings):
     """Names the list its ids are of, where other sets may share them (mn40). Else they are the block's own."""
     has_meshes: ClassVar[bool] = True
     """False: its shapes come as points, from ``load_points``; only rigs that draw points photograph it."""
+    has_parts: ClassVar[bool] = False
+    """True: its faces, or its points, have named parts."""
 
     def required_protocol(self) -> str | None:
         """What ``protocol`` must begin with under these settings; None where any name will do."""
@@ -158,6 +160,8 @@ class RigSettings(Settings):
     """Smallest share of pixels that must show the shape, in every view."""
     min_contrast: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Smallest standard deviation of the grey values in [0, 1], in every view: a constant picture is no render."""
+    part_maps: bool = False
+    """True: every view comes with a map of named parts, for teachers that learn them; the dataset must have some."""
     draws: ClassVar[Literal["meshes", "points"]] = "meshes"
     """The stage whose shards it photographs. Rigs that draw points serve every dataset, with meshes or without."""
 
@@ -228,6 +232,10 @@ class TeacherSettings(Settings):
 
     def learns_from_labels(self) -> bool:
         """Whether its training needs the class of every shape."""
+        return False
+
+    def learns_from_parts(self) -> bool:
+        """Whether its training needs part maps beside the views."""
         return False
 
 
@@ -312,12 +320,24 @@ class TaskSettings(Settings):
 
     kind: str
     dataset: str
+    protocol: str | None = None
+    """A published protocol that selects on the test split. Its numbers stand under its name, as ``oracle_test``, never
+    among the headlines: they show what such a selection adds. None: ours."""
     finetunes: ClassVar[bool] = False
     """True: the student is trained on the task (finetune_student). False: its frozen embedding is judged."""
     joint: ClassVar[bool] = False
     """True: can be trained together with a distillation method."""
     answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "embeddings"
     """The kind of shard that it judges."""
+    protocols: ClassVar[tuple[str, ...]] = ()
+    """Published protocols that it knows."""
+
+    @model_validator(mode="after")
+    def _known_protocol(self) -> TaskSettings:
+        if self.protocol is not None and self.protocol not in self.protocols:
+            known = ", ".join(self.protocols) or "none"
+            raise ValueError(f"protocol {self.protocol!r} is not allowed: a task of this kind knows {known}")
+        return self
 
     def files_used(self) -> tuple[str, ...]:
         """Files below the package, beside its code, that its results hang on: an edit of one makes them anew."""

@@ -1,4 +1,4 @@
-"""Rendered views as losslessly compressed bytes."""
+"""Rendered views, and maps of their parts, as losslessly compressed bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pointlift.contracts.shards import Array, Shard
 
 
 def pack_images(images: Array) -> tuple[Array, Array]:
-    """Compress images uint8 (I, H, W, 3) as PNG: (bytes uint8 (n,), offsets int64 (I + 1,))."""
+    """Compress images uint8 (I, H, W, 3), or maps (I, H, W), as PNG: (bytes uint8 (n,), offsets int64 (I + 1,))."""
     files = [_encode(image) for image in images]
     offsets = np.concatenate([[0], np.cumsum([len(file) for file in files])]).astype(np.int64)
     return np.frombuffer(b"".join(files), dtype=np.uint8), offsets
@@ -23,6 +23,12 @@ def unpack_images(image_bytes: Array, offsets: Array) -> Array:
     """Decompress images: the inverse of ``pack_images``, uint8 (I, H, W, 3)."""
     pieces = itertools.pairwise(offsets)
     return np.stack([_decode(image_bytes[start:stop].tobytes()) for start, stop in pieces])
+
+
+def unpack_maps(map_bytes: Array, offsets: Array) -> Array:
+    """Decompress maps: the inverse of ``pack_images``, uint8 (I, H, W). Raises ``ValueError`` for other PNGs."""
+    pieces = itertools.pairwise(offsets)
+    return np.stack([_decode_map(map_bytes[start:stop].tobytes()) for start, stop in pieces])
 
 
 def images_of(views: Shard, index: int) -> Array:
@@ -45,3 +51,10 @@ def _encode(image: Array) -> bytes:
 def _decode(file: bytes) -> Array:
     with Image.open(io.BytesIO(file), formats=["PNG"]) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def _decode_map(file: bytes) -> Array:
+    with Image.open(io.BytesIO(file), formats=["PNG"]) as image:
+        if image.mode != "L":
+            raise ValueError(f"a map must be an 8-bit grey PNG, this one has mode {image.mode}")
+        return np.asarray(image)

@@ -55,6 +55,10 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         # PNG files, shape by shape, view by view; V empty ones for a shape that is not valid. Read by images.images_of.
         "image_bytes": ArraySpec("uint8", ("bytes",)),
         "image_offsets": ArraySpec("int64", ("S*V+1",)),
+        # Of rigs with part_maps: 8-bit grey PNG files in the same order, an index in the attribute part_names for every
+        # pixel, 255 for background and for what has no part. Read by images.unpack_maps.
+        "part_map_bytes": ArraySpec("uint8", ("map bytes",), optional=True),
+        "part_map_offsets": ArraySpec("int64", ("S*V+1",), optional=True),
         "foreground": ArraySpec("float32", ("S", "V")),  # share of pixels that show the shape
         "world_to_camera": ArraySpec("float32", ("V", 4, 4)),
         "intrinsics": ArraySpec("float32", (3, 3)),

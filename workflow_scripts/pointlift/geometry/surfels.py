@@ -17,10 +17,13 @@ _LARGEST = 2.0  # a disc's spacing, in median spacings of its cloud: a stray poi
 _ROUNDING = 1e-5  # of the cloud's extent: nearer points stand at one place, as in float32
 
 
-def discs(points: Array, normals: Array | None, size: float, num_neighbours: int) -> Mesh:
+def discs(
+    points: Array, normals: Array | None, size: float, num_neighbours: int, part_label: Array | None = None
+) -> Mesh:
     """Regular hexagons around the points, each as large as a circle of radius ``size`` times the local spacing.
 
-    points (n, 3), normals (n, 3) or None; points at one place make one disc. Random points on a plane are covered to a
+    points (n, 3), normals (n, 3) or None; points at one place make one disc. part_label (n,): the mesh has them too, a
+    disc that of the first point at its place. Random points on a plane are covered to a
     little more than 1 - exp(-pi size^2), the share of discs of one size. Raises ``UnusableShapeError`` when fewer
     than three places are left.
     """
@@ -35,7 +38,8 @@ def discs(points: Array, normals: Array | None, size: float, num_neighbours: int
     corners = places[:, None] + radius[:, None, None] * np.einsum("ca,nad->ncd", circle, axes)
     fan = np.stack([np.zeros(_CORNERS - 2, np.int64), np.arange(1, _CORNERS - 1), np.arange(2, _CORNERS)], axis=1)
     faces = (fan + _CORNERS * np.arange(len(places))[:, None, None]).reshape(-1, 3)
-    return Mesh(corners.reshape(-1, 3), faces)
+    labels = None if part_label is None else np.repeat(np.asarray(part_label, dtype=np.int16)[kept], len(fan))
+    return Mesh(corners.reshape(-1, 3), faces, labels)
 
 
 def cloud_normals(points: Array, normals: Array | None, num_neighbours: int) -> Array:

@@ -14,7 +14,7 @@ from pointlift.contracts.blocks import LitRigSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.geometry import cameras
-from pointlift.rendering import context, shading
+from pointlift.rendering import context, part_maps, shading
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)  # floats: pyrender reads integers as 0 to 255
 _OPENCV_TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -64,7 +64,7 @@ class MeshRenderer:
             node, flag = self._lit_node(corners, normals), flags.NONE
         else:
             node, flag = self._baked_node(corners, normals), flags.FLAT | flags.SKIP_CULL_FACES
-        shots = self._draw(node, flag)
+        shots = self._draw([node], flag)
         images = np.stack([colour for colour, _ in shots])
         return images, np.array([(depth > 0).mean() for _, depth in shots], dtype=np.float32)
 
@@ -76,9 +76,24 @@ class MeshRenderer:
         """
         corners, _ = drawable(vertices, faces)
         node = self._node(shading.both_sides(corners))
-        shots = self._draw(node, self._pyrender.RenderFlags.SEG, {node: 255})
+        shots = self._draw([node], self._pyrender.RenderFlags.SEG, {node: 255})
         depths = np.stack([depth for _, depth in shots])
         return np.where(depths > 0, depths, np.float32(np.inf)).astype(np.float32)
+
+    def part_maps(self, vertices: Array, faces: Array, part_label: Array) -> Array:
+        """Part of the nearest face at every pixel centre, by the pass of ``depth``: uint8 (V, H, W).
+
+        part_label : (f,) integers, indices below 255, or -1 for a face of no part; such a face hides what is behind it
+        and is 255 in the map, as is the background. Where faces of two parts coincide the lower index shows.
+        """
+        corners, _ = drawable(vertices, faces)
+        code = part_maps.codes(part_label, len(faces))
+        nodes = {}
+        for drawn in np.unique(code):
+            own = corners.reshape(-1, 3, 3)[code == drawn].reshape(-1, 3)
+            nodes[self._node(shading.both_sides(own), name=f"{drawn:03}")] = int(drawn)
+        shots = self._draw(list(nodes), self._pyrender.RenderFlags.SEG, nodes)
+        return part_maps.from_codes(np.stack([colour[..., 0] for colour, _ in shots]))
 
     def close(self) -> None:
         """Free what was drawn. The context itself stays with the process; see ``context``."""
@@ -91,7 +106,9 @@ class MeshRenderer:
         camera = self._pyrender.IntrinsicsCamera(
             fx, fy, cx, cy, znear=max(0.01, distances.min() - _REACH), zfar=distances.max() + _REACH
         )
-        scene = self._pyrender.Scene(bg_color=list(_WHITE), ambient_light=[float(self.settings.ambient)] * 3)
+        scene = part_maps.ordered_scene(self._pyrender)(
+            bg_color=list(_WHITE), ambient_light=[float(self.settings.ambient)] * 3
+        )
         if self.settings.shading == "lit":
             for direction, strength in zip(self._lights, self._strengths, strict=True):
                 light = self._pyrender.DirectionalLight(color=[1.0] * 3, intensity=_LIT_GAIN * strength)
@@ -115,20 +132,22 @@ class MeshRenderer:
             baseColorFactor=[grey, grey, grey, 1.0], metallicFactor=0.0, roughnessFactor=0.9
         )
 
-    def _node(self, corners: Array, material: Any = None, **attributes: Array) -> Any:
+    def _node(self, corners: Array, material: Any = None, name: str | None = None, **attributes: Array) -> Any:
         primitive = self._pyrender.Primitive(corners, material=material or self._material(1.0), **attributes)
-        return self._pyrender.Node(mesh=self._pyrender.Mesh([primitive]))
+        return self._pyrender.Node(name=name, mesh=self._pyrender.Mesh([primitive]))
 
-    def _draw(self, node: Any, flags: int, seg_node_map: dict[Any, int] | None = None) -> list[tuple[Array, Array]]:
+    def _draw(self, nodes: list[Any], flags: int, seg_node_map: dict[Any, int] | None = None) -> list[tuple[Any, Any]]:
         """(colour, depth with background 0) of every view."""
-        self._scene.add_node(node)
         shots = []
         try:
+            for node in nodes:
+                self._scene.add_node(node)
             for matrix in self.world_to_camera:
                 self._scene.set_pose(self._camera, np.linalg.inv(matrix) @ _OPENCV_TO_OPENGL)
                 shots.append(self._offscreen.render(self._scene, flags, seg_node_map))
         finally:
-            self._scene.remove_node(node)
+            for node in nodes:
+                self._scene.remove_node(node)
         return shots
 
 

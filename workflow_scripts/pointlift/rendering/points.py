@@ -69,6 +69,10 @@ class PointRenderer:
         """Depth along the camera axis at the pixel centres: float32 (V, H, W), background inf."""
         return self._drawing.depth(vertices, faces)
 
+    def part_maps(self, vertices: Array, faces: Array, part_label: Array) -> Array:
+        """Part of the nearest disc at every pixel centre: uint8 (V, H, W), see ``MeshRenderer.part_maps``."""
+        return self._drawing.part_maps(vertices, faces, part_label)
+
     def close(self) -> None:
         """Free what was drawn."""
         self._drawing.close()

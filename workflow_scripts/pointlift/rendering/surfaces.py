@@ -16,16 +16,20 @@ from pointlift.geometry.meshes import Mesh, mesh_of
 def surface_of(settings: RigSettings, shapes: Shard, index: int) -> Mesh:
     """The surface that the rig draws of one shape; ``shapes`` is a shard of the stage ``settings.draws``.
 
+    Its faces have part labels where the shape's faces, or its points, have some.
     Raises ``UnusableShapeError`` for a cloud that has no surface.
     """
     if not isinstance(settings, PointRigSettings):
         return mesh_of(shapes, index)
     points, normals = cloud_of(settings, shapes, index)
+    own = slice(*shapes["point_offsets"][index : index + 2])
+    part_label = shapes["part_label"][own] if "part_label" in shapes.arrays else None
     if len(points) > settings.max_points:
         rng = np.random.default_rng(stable_seed(shapes.ids[index], "splats"))
         chosen = np.sort(rng.choice(len(points), settings.max_points, replace=False))
         points, normals = points[chosen], None if normals is None else normals[chosen]
-    return surfels.discs(points, normals, settings.splat_size, settings.num_neighbours)
+        part_label = None if part_label is None else part_label[chosen]
+    return surfels.discs(points, normals, settings.splat_size, settings.num_neighbours, part_label)
 
 
 def cloud_of(settings: RigSettings, shapes: Shard, index: int) -> tuple[Array, Array | None]:

@@ -12,6 +12,7 @@ from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.images import pack_images
 from pointlift.contracts.shards import Array, Shard
+from pointlift.rendering.part_maps import part_attributes
 from pointlift.rendering.quality import check_views
 from pointlift.rendering.surfaces import surface_of
 
@@ -33,6 +34,9 @@ class Renderer(Protocol):
     def depth(self, vertices: Array, faces: Array) -> Array:
         """Depth at the pixel centres, background inf: float32 (V, H, W)."""
 
+    def part_maps(self, vertices: Array, faces: Array, part_label: Array) -> Array:
+        """Part of the nearest face at the pixel centres, of labels (f,); 255 where there is none: uint8 (V, H, W)."""
+
     def close(self) -> None:
         """Free what was drawn."""
 
@@ -40,37 +44,66 @@ class Renderer(Protocol):
 def render_shapes(renderer: Renderer, settings: RigSettings, shapes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason).
 
-    ``shapes`` is a shard of the stage ``settings.draws``.
+    ``shapes`` is a shard of the stage ``settings.draws``. Raises ``ArtifactError`` when the rig asks for part maps and
+    the shapes have no named parts.
     """
+    part_attributes(settings, shapes)
     num_views = len(renderer.world_to_camera)
     foreground = np.zeros((len(shapes.ids), num_views), dtype=np.float32)
     valid = np.zeros(len(shapes.ids), dtype=bool)
-    packed: list[Array] = []
-    lengths = np.zeros((len(shapes.ids), num_views), dtype=np.int64)
+    names = ("image", "part_map") if settings.part_maps else ("image",)
+    files = {name: _Files(len(shapes.ids), num_views) for name in names}
     quarantine: dict[str, str] = {}
     start = time.perf_counter()
     for index in np.flatnonzero(shapes["valid"]):
         try:
-            surface = surface_of(settings, shapes, int(index))
-            images, shares = renderer.photograph(surface.vertices, surface.faces)
-            check_views(images, shares, settings)
+            pictures, shares = _photograph(renderer, settings, shapes, int(index))
         except UnusableShapeError as error:
             quarantine[shapes.ids[index]] = str(error)
             logger.warning("%s cannot be used: %s", shapes.ids[index], error)
             continue
-        image_bytes, offsets = pack_images(images)
-        packed.append(image_bytes)
-        lengths[index], foreground[index], valid[index] = np.diff(offsets), shares, True
+        for name, kept in files.items():
+            kept.add(int(index), pictures[name])
+        foreground[index], valid[index] = shares, True
     log_rate("rendered", int(valid.sum()) * num_views, time.perf_counter() - start)
     arrays = {
-        "image_bytes": np.concatenate([np.zeros(0, dtype=np.uint8), *packed]),
-        "image_offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        **{f"{name}_{key}": array for name, kept in files.items() for key, array in kept.arrays().items()},
         "foreground": foreground,
         "world_to_camera": renderer.world_to_camera.astype(np.float32),
         "intrinsics": renderer.intrinsics.astype(np.float32),
         "valid": valid,
     }
     return arrays, quarantine
+
+
+def _photograph(renderer: Renderer, settings: RigSettings, shapes: Shard, index: int) -> tuple[dict[str, Array], Array]:
+    """One shape's ``image`` (V, H, W, 3) and, where the rig has them, ``part_map`` (V, H, W); shares (V,)."""
+    surface = surface_of(settings, shapes, index)
+    images, shares = renderer.photograph(surface.vertices, surface.faces)
+    check_views(images, shares, settings)
+    if not settings.part_maps or surface.part_label is None:
+        return {"image": images}, shares
+    maps = renderer.part_maps(surface.vertices, surface.faces, surface.part_label)
+    return {"image": images, "part_map": maps}, shares
+
+
+class _Files:
+    """Pictures of the shapes of a shard as files, V of each; empty ones where none are added."""
+
+    def __init__(self, num_shapes: int, num_views: int) -> None:
+        self._packed: list[Array] = []
+        self._lengths = np.zeros((num_shapes, num_views), dtype=np.int64)
+
+    def add(self, index: int, pictures: Array) -> None:
+        """``pictures`` (V, H, W, 3) or (V, H, W), of the shapes in ascending order."""
+        file_bytes, offsets = pack_images(pictures)
+        self._packed.append(file_bytes)
+        self._lengths[index] = np.diff(offsets)
+
+    def arrays(self) -> dict[str, Array]:
+        """``bytes`` and ``offsets``."""
+        offsets = np.concatenate([[0], np.cumsum(self._lengths)]).astype(np.int64)
+        return {"bytes": np.concatenate([np.zeros(0, dtype=np.uint8), *self._packed]), "offsets": offsets}
 
 
 def log_rate(done: str, num_views: int, seconds: float) -> None:
