@@ -16,6 +16,7 @@ from pointlift.configuration import check_yaml, read_config
 from pointlift.contracts.errors import PointliftError
 from pointlift.failures import explain
 from pointlift.graph import Graph
+from pointlift.job_environment import gpus_per_job, prepare_environment
 from pointlift.jobs import Jobs
 from pointlift.raw_data import DOWNLOADS, listed_index, require_licensed
 
@@ -38,8 +39,8 @@ except PointliftError as error:
 JOBS = Jobs(GRAPH)
 SUITE = GRAPH.config.suite
 SEEDS = GRAPH.config.chosen.seeds
-GPUS = GRAPH.gpus_per_job()
-GRAPH.prepare_environment()
+GPUS = gpus_per_job(GRAPH.config)
+prepare_environment(GRAPH.config)
 
 
 wildcard_constraints:

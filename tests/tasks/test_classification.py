@@ -170,3 +170,16 @@ def test_without_val_there_is_no_selection_by_it():
         Predictions(("c", "d"), whole.epoch, whole.logits[:, kept], whole.label[kept], whole.split[kept], 5)
     )
     assert {value.selection for value in found.values} == {"last"}
+
+
+def test_the_authors_protocol_reports_the_epoch_best_on_test_alone():
+    ours, theirs = build(settings()), build(settings(protocol="pointmcd_authors"))
+    label, split = np.array([0, 1, 0, 1]), np.array([1, 2, 2, 2], np.uint8)
+    right, wrong = np.eye(2)[label], np.eye(2)[1 - label]
+    mixed = np.where(np.arange(4)[:, None] < 2, wrong, right)
+    answers = Predictions(("a", "b", "c", "d"), np.arange(3), np.stack([wrong, mixed, wrong]), label, split, 9)
+    assert next(value.value for value in ours.evaluate(answers).values if value.selection == "last") == 0.0
+    (value,) = theirs.evaluate(answers).values
+    assert (value.metric, value.value, value.selection) == ("accuracy", 0.666, "oracle_test")
+    with pytest.raises(ConfigError, match=r"protocol 'mine' is not allowed: .* knows pointmcd_authors"):
+        settings(protocol="mine")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from pointlift.tasks.judgement import accuracy, mean_class_accuracy, right
+from pointlift.tasks.judgement import accuracy, best_on_test, mean_class_accuracy, right
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -25,3 +25,12 @@ def test_a_rare_class_counts_as_much_as_a_common_one():
 
 def test_an_answer_of_a_class_that_does_not_occur_is_wrong_and_makes_no_class():
     assert mean_class_accuracy(np.array([0, 7]), np.array([0, 1])) == 0.5
+
+
+@pytest.mark.parametrize(("best", "told"), [(0.9379, 0.937), (0.789, 0.789), (1.0, 1.0), (0.0004, 0.0)])
+def test_the_best_on_test_is_cut_down_to_a_tenth_of_a_percent(best, told):
+    found = best_on_test("accuracy", [0.0, best, best / 2], ["a", "b"], 7)
+    assert [(value.metric, value.value, value.selection) for value in found.values] == [
+        ("accuracy", told, "oracle_test")
+    ]
+    assert (found.test_ids, found.n_train, found.outcomes) == (("a", "b"), 7, {})

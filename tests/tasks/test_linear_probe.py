@@ -159,3 +159,16 @@ def test_a_class_with_one_training_shape_is_met():
 def test_one_class_is_refused():
     with pytest.raises(ArtifactError, match="at least 2 classes"):
         fit_linear(np.zeros((4, 2), np.float32), np.zeros(4, int), 1.0)
+
+
+def test_the_strength_best_on_test_is_reported_as_what_it_is():
+    found = probe(protocol="best_strength_on_test", classifier="svm", strengths=[0.010, 0.011, 0.012])
+    spread = shapes(spread=3.0)
+    train, test = spread.rows("train"), spread.rows("test")
+    scores = []
+    for strength in (0.010, 0.011, 0.012):
+        model = fit_linear(spread.values[train], spread.label[train], strength, "svm")
+        scores.append((model.answer(spread.values[test]) == spread.label[test]).mean())
+    (value,) = found.evaluate(spread).values
+    assert value.selection == "oracle_test"
+    assert value.value == np.floor(1000 * max(scores) + 1e-9) / 1000

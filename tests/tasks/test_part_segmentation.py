@@ -211,3 +211,16 @@ def test_settings_that_could_teach_nothing_are_refused():
         Segmenter(student("pointnet", widths=[8, 8]), 2, 4, settings(label_smoothing=0.8))
     with pytest.raises(ConfigError, match="points of a PointNet apart"):
         Segmenter(student("pointnet", widths=[8, 8]), 2, 4, settings(read_tokens=False))
+
+
+def test_the_authors_protocol_is_the_lenient_score_of_the_epoch_best_on_test():
+    own = np.ones((2, 2), dtype=bool)
+    labelled = np.array([[10, 0], [10, 10]], np.int32)
+    hits = np.array([[[10, 0], [10, 10]], [[0, 0], [5, 5]]], np.int32)
+    answered = np.array([[[10, 5], [10, 10]], [[0, 10], [10, 10]]], np.int32)
+    arrays = {"epoch": np.arange(2), "label": np.zeros(2, int), "split": np.array([2, 2], np.uint8), "own": own}
+    arrays |= {"labelled": labelled, "hits": hits, "answered": answered, "free_hits": hits, "free_answered": answered}
+    found = build(settings(protocol="pointmcd_authors")).evaluate(PartPredictions(("a", "b"), arrays, 5, ("c",)))
+    assert [(value.metric, value.value, value.selection) for value in found.values] == [
+        ("instance_miou_compat", 1.0, "oracle_test")
+    ]

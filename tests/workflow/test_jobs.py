@@ -13,6 +13,7 @@ from pointlift.configuration import read_config
 from pointlift.contracts.errors import ConfigError
 from pointlift.costs import cost_entries
 from pointlift.graph import Graph
+from pointlift.job_environment import prepare_environment
 from pointlift.jobs import Jobs
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
@@ -135,6 +136,17 @@ def test_targets_of_nano_are_the_result_contract():
     assert not any(path.startswith("/") for phase in vars(targets).values() for path in phase)
 
 
+def test_a_published_protocol_has_paths_and_rows_of_its_own():
+    theirs = jobs(tasks__nano_classification__protocol="pointmcd_authors")
+    row = ("nano_joint_mcd", "classification", "nano_shapes")
+    assert theirs.graph.protocol(*row) == "procedural/nano/pointmcd_authors/joint"
+    assert not set(theirs.graph.metrics_files(*row)) & set(jobs().graph.metrics_files(*row))
+    assert theirs.graph.finetuned_folder(*row, 0) != jobs().graph.finetuned_folder(*row, 0)
+    assert json.loads(theirs.evaluate_task(*row))["row"]["protocol"] == theirs.graph.protocol(*row)
+    with pytest.raises(ConfigError, match=r"tasks\.nano_few_shot: .*protocol 'pointmcd_authors'.*knows none"):
+        jobs(tasks__nano_few_shot__protocol="pointmcd_authors")
+
+
 def test_a_weights_file_without_a_folder_of_archives_is_told():
     graph = jobs().graph
     with pytest.raises(ConfigError, match=r"teachers\.imagenet_squeezenet\.weights_file.*DATA=<folder>"):
@@ -180,7 +192,7 @@ def test_moving_the_archives_changes_no_input(tmp_path, monkeypatch):
         Path(place).mkdir()
         (Path(place) / CONFIG["datasets"]["psb"]["archive"]).write_text(place)
         graph = jobs(suite="princeton", paths__archives=place).graph
-        graph.prepare_environment()
+        prepare_environment(graph.config)
         inputs.add(graph.archive("psb"))
         assert Path(graph.archive("psb")).read_text() == place
     assert len(inputs) == 1

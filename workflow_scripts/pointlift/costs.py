@@ -7,6 +7,7 @@ from typing import Any
 
 from pointlift.contracts.duplicates import compared_datasets
 from pointlift.graph import Graph
+from pointlift.job_environment import gpus_per_job
 
 Entry = dict[str, Any]
 
@@ -22,7 +23,7 @@ def _entry(
 ) -> Entry:
     weights = next((file for file in files if file.endswith("weights.safetensors")), None)
     path = f"{graph.results}/benchmarks/{phase}/{'.'.join(words)}.tsv"
-    gpus = float(graph.gpus_per_job()) if torch else 0.0
+    gpus = float(gpus_per_job(graph.config)) if torch else 0.0
     return {"path": path, "phase": phase, "run": run, "files": files, "weights": weights, "gpus": gpus}
 
 
@@ -60,7 +61,7 @@ def _run_jobs(graph: Graph) -> Iterator[Entry]:
             weights = [graph.student_weights(run, seed)]
             yield _entry(graph, "train_student", [f"{run}.seed{seed}"], weights, run=run, torch=True)
     for run, task, dataset in graph.evaluations:
-        protocol = graph.protocol_in_path(run, dataset)
+        protocol = graph.protocol_in_path(run, task, dataset)
         answers = graph.answers(run, task, dataset)
         if graph.finetunes(task, dataset):
             for seed, file in zip(seeds, answers, strict=True):

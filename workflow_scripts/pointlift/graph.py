@@ -5,9 +5,7 @@ Rules stay readable because everything that needs thought is here and in ``jobs`
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +18,8 @@ from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.raw_data import Licence
-from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, set_environment, size_of
-
-#: Link to ``paths.archives`` in the working folder.
-ARCHIVES = ".snakemake/archives"
+from pointlift.job_environment import ARCHIVES
+from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, size_of
 
 
 @dataclass(frozen=True)
@@ -231,13 +227,22 @@ class Graph:
                 return block
         raise ConfigError(f"suite {self.config.suite!r} has no task of kind {kind!r} on dataset {dataset!r}")
 
-    def protocol(self, run: str, dataset: str) -> str:
-        """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint."""
-        return f"{self.config.datasets[dataset].protocol}/{self.config.runs[run].form}"
+    def protocol(self, run: str, task: str, dataset: str) -> str:
+        """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint.
 
-    def protocol_in_path(self, run: str, dataset: str) -> str:
+        Between them stands the published protocol that a task may follow instead of ours.
+        """
+        published = self.task_of(task, dataset).protocol
+        words = [
+            self.config.datasets[dataset].protocol,
+            *([published] if published else []),
+            self.config.runs[run].form,
+        ]
+        return "/".join(words)
+
+    def protocol_in_path(self, run: str, task: str, dataset: str) -> str:
         """The protocol as one path component."""
-        return self.protocol(run, dataset).replace("/", "+")
+        return self.protocol(run, task, dataset).replace("/", "+")
 
     @cached_property
     def evaluations(self) -> list[tuple[str, str, str]]:
@@ -252,12 +257,13 @@ class Graph:
 
     def metrics_files(self, run: str, task: str, dataset: str) -> list[str]:
         """One metrics file per seed."""
-        folder = f"{self.results}/metrics/{run}/{task}/{dataset}/{self.protocol_in_path(run, dataset)}"
+        folder = f"{self.results}/metrics/{run}/{task}/{dataset}/{self.protocol_in_path(run, task, dataset)}"
         return [f"{folder}/seed{seed}.json" for seed in self.config.chosen.seeds]
 
     def finetuned_folder(self, run: str, task: str, dataset: str, seed: int | str) -> str:
         """Where a finetuned student lies."""
-        return f"{self.results}/finetuned/{run}/{task}/{dataset}/{self.protocol_in_path(run, dataset)}/seed{seed}"
+        protocol = self.protocol_in_path(run, task, dataset)
+        return f"{self.results}/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}"
 
     def finetunes(self, task: str, dataset: str) -> bool:
         """Whether a task trains the student, or judges its frozen embedding."""
@@ -363,32 +369,3 @@ class Graph:
         """Views that a teacher is trained on."""
         training = self.training_of(teacher)
         return self.shard_files("views", training.dataset, training.rig)
-
-    def prepare_environment(self) -> None:
-        """Set what jobs inherit beside their settings, because it changes no result.
-
-        PATH: jobs run with the Python that runs Snakemake, whether or not its environment is activated.
-        POINTLIFT_DEVICE: where torch computes. POINTLIFT_URLS, _ARCHIVES, _MIRROR: where raw files come from.
-        """
-        programs = str(Path(sys.executable).parent)
-        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
-        os.environ["POINTLIFT_DEVICE"] = self.config.device
-        set_environment(self.config)
-        self._link_archives()
-
-    def _link_archives(self) -> None:
-        """Give ``paths.archives`` one name in the working folder: inputs stay the same wherever it lies."""
-        link = Path(ARCHIVES)
-        if self.config.paths.archives is None:
-            return
-        wanted = Path(self.config.paths.archives).resolve()
-        if not link.is_symlink() or link.readlink() != wanted:
-            link.parent.mkdir(exist_ok=True)
-            fresh = link.with_name(f"{link.name}.{os.getpid()}")
-            fresh.symlink_to(wanted)
-            fresh.replace(link)
-
-    def gpus_per_job(self) -> int:
-        """1 where jobs run on a GPU, for the scheduler."""
-        has_gpu = self.config.device == "auto" and Path("/dev/nvidia0").exists()
-        return int(self.config.device == "cuda" or has_gpu)

@@ -12,7 +12,7 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.shards import Array
-from pointlift.tasks.judgement import Judgement
+from pointlift.tasks.judgement import Judgement, best_on_test
 from pointlift.tasks.part_scores import PartCounts, class_means, count_parts, shape_iou
 from pointlift.tasks.shapes import PartPredictions, Parts, Shapes
 
@@ -47,6 +47,7 @@ class Settings(TaskSettings):
     """Epochs between two looks at val and test; the last epoch is always looked at."""
     finetunes: ClassVar[bool] = True
     joint: ClassVar[bool] = True
+    protocols: ClassVar[tuple[str, ...]] = ("pointmcd_authors",)
     answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "part_predictions"
 
 
@@ -104,11 +105,16 @@ class PartSegmentation:
         ``instance_miou`` and ``class_miou``: answers among the parts of the shape's class, a part that is answered but
         not labelled counts 0. ``instance_miou_compat``: answers among all parts, such a part counts 1 (PointMCD). The
         outcomes ``class_iou`` are the table by class, of the last epoch, whose mean is ``class_miou``.
+        Under ``protocol: pointmcd_authors`` ``instance_miou_compat`` of the logged epoch that is best on test, alone.
         """
         test, val = predictions.rows("test"), predictions.rows("val")
         iou = np.stack(
             [shape_iou(predictions.counts(epoch), predictions.own) for epoch in range(len(predictions.epoch))]
         )
+        if self.settings.protocol is not None:
+            on_test = [_compat(predictions, epoch, test) for epoch in range(len(iou))]
+            ids = [predictions.ids[row] for row in test]
+            return best_on_test("instance_miou_compat", on_test, ids, predictions.num_train)
         values = _values(predictions, iou, -1, test, "last")
         if len(val):
             best = int(iou[:, val].mean(axis=1).argmax())
@@ -132,13 +138,16 @@ def _parts(shapes: Shapes) -> Parts:
     return shapes.parts
 
 
+def _compat(predictions: PartPredictions, epoch: int, test: Array) -> float:
+    return float(shape_iou(predictions.counts(epoch, free=True), predictions.own, strict=False)[test].mean())
+
+
 def _values(
     predictions: PartPredictions, iou: Array, epoch: int, test: Array, selection: Literal["last", "val"]
 ) -> tuple[Value, ...]:
-    compat = shape_iou(predictions.counts(epoch, free=True), predictions.own, strict=False)[test]
     found = {
         "instance_miou": float(iou[epoch, test].mean()),
         "class_miou": float(np.mean(list(class_means(iou[epoch, test], predictions.label[test]).values()))),
-        "instance_miou_compat": float(compat.mean()),
+        "instance_miou_compat": _compat(predictions, epoch, test),
     }
     return tuple(Value(metric=name, value=value, selection=selection) for name, value in found.items())
