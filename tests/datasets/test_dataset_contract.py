@@ -57,6 +57,7 @@ def test_names_are_sorted_and_the_source_is_told(kind, open_dataset):
     assert list(dataset.class_names) == sorted(dataset.class_names) or kind in OFFICIAL_ORDER
     assert list(dataset.part_names) == sorted(set(dataset.part_names))
     assert all("/" in name for name in dataset.part_names)
+    assert bool(dataset.part_names) == rooms.settings_class("datasets", kind).has_parts
     assert dataset.licence
     assert dataset.up_axis in ("x", "y", "z", None)
 

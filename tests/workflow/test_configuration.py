@@ -225,7 +225,7 @@ def test_rigs_that_draw_points_serve_every_dataset(with_splats):
         ("runs/depth_scratch", {"student": "pointnet"}, "runs.depth_scratch: the word 'depth' in its name says what"),
         ("runs/depthless_scratch", {"student": "pointnet"}, None),
         ("teachers/mini_clip/training/rig", "discs", "teachers.mini_clip: its pictures (rig 'discs') are splats"),
-        ("runs/clouds_mcd_splats/rig", "ring6_64px", "name a rig that draws points (splats6_64px, depth6_64px, discs"),
+        ("runs/clouds_mcd_splats/rig", "ring6_64px", "name a rig that draws points (splats6_64px, depth6_64px, "),
         ("runs/clouds_mcd_splats/rig", "none", "runs.clouds_mcd_splats.rig: there is no block 'none' in rigs"),
     ],
 )  # fmt: skip

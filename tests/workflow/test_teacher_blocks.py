@@ -47,6 +47,28 @@ def test_a_teacher_that_learns_from_labels_needs_a_labelled_dataset(teacher, tol
         config_with(block)
 
 
+def config_with_maps(teacher, part_maps, dataset="nano_teacher_shapes", run=None):
+    values = copy.deepcopy(CONFIG)
+    values["rigs"]["own"] = {"kind": "mesh", "part_maps": part_maps}
+    values["teachers"]["own"] = {**teacher, "training": {**TRAINING, "rig": "own", "dataset": dataset}}
+    values["runs"]["nano_scratch"] = run or values["runs"]["nano_scratch"]
+    return read_config(values)
+
+
+def test_a_teacher_that_learns_from_parts_needs_maps_of_them():
+    segmenter = {"kind": "view_segmenter", "input_size": 32}
+    assert config_with_maps(segmenter, True).teachers["own"].learns_from_parts()
+    with pytest.raises(
+        ConfigError, match=r"teachers\.own\.training\.rig: 'own' draws no maps of parts.*part_maps: true"
+    ):
+        config_with_maps(segmenter, False)
+    no_parts = r"'psb' \(kind 'psb'\) has no named parts, and rig 'own' draws maps of them"
+    with pytest.raises(ConfigError, match=rf"teachers\.own\.training\.dataset: {no_parts}"):
+        config_with_maps({"kind": "view_autoencoder"}, True, "psb")
+    with pytest.raises(ConfigError, match=rf"runs\.nano_scratch\.dataset: {no_parts}"):
+        config_with_maps(segmenter, True, run={**TRANSFER, "teacher": "nano_clip", "rig": "own", "dataset": "psb"})
+
+
 @pytest.mark.parametrize("kind", ["view_classifier", "view_autoencoder"])
 def test_an_untrained_one_is_the_random_teacher_and_one_trained_from_random_weights_is_not(kind):
     untrained = {"kind": kind, "input_size": 32, "initialisation": "random"}
@@ -89,8 +111,10 @@ def test_the_weights_that_training_starts_from_are_asked_for_at_the_start(tmp_pa
 def test_the_published_ones_are_what_was_published():
     config = read_config(CONFIG)
     named, drawn = config.teachers["pointmcd_cls"], config.teachers["pointmcd_unsup"]
+    parts = config.teachers["pointmcd_seg_splats"]
+    assert (parts.base_width, parts.sampler, parts.autoencoder_epochs) == (64, "label_balanced", None)
     assert (named.architecture, named.width, named.label_smoothing) == ("mobilenet_v2", 512, 0.2)
     assert (drawn.base_width, drawn.sampler) == (64, "uniform")
-    for teacher in (named, drawn):
+    for teacher in (named, drawn, parts):
         assert (teacher.input_size, teacher.mean, teacher.std) == (224, (0.0,) * 3, (1.0,) * 3)
         assert config.rigs[teacher.training.rig].image_size == 224

@@ -241,6 +241,7 @@ def _combination_mistakes(config: Config) -> list[str]:
             found += _name_mistakes(config, f"teachers.{name}", name, taught.rig)
             found += _render_mistakes(config, f"teachers.{name}.training.dataset", taught.dataset, taught.rig)
             found += _label_mistakes(config, name, teacher, taught.dataset)
+            found += _part_mistakes(config, name, teacher, taught.rig)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
@@ -270,6 +271,17 @@ def _label_mistakes(config: Config, name: str, teacher: TeacherSettings, dataset
     ]
 
 
+def _part_mistakes(config: Config, name: str, teacher: TeacherSettings, rig: str) -> list[str]:
+    """A teacher that learns from parts needs a rig that draws maps of them."""
+    if not teacher.learns_from_parts() or rig not in config.rigs or config.rigs[rig].part_maps:
+        return []
+    fitting = [other for other, block in config.rigs.items() if block.part_maps]
+    return [
+        f"teachers.{name}.training.rig: {rig!r} draws no maps of parts, and this teacher (kind {teacher.kind!r}) "
+        f"learns from them; say part_maps: true in the rig, or name another ({', '.join(fitting) or 'there is none'})"
+    ]
+
+
 def _name_mistakes(config: Config, key: str, name: str, rig: str | None) -> list[str]:
     """What its pictures show, where that is not meshes, is one of the words of a name; no name says so wrongly."""
     if rig is not None and rig not in config.rigs:
@@ -294,6 +306,11 @@ def _render_mistakes(config: Config, key: str, dataset: str, rig: str, *, distil
         return [
             f"{key}: {dataset!r} (kind {block.kind!r}) comes as points, and rig {rig!r} draws meshes; name a rig that "
             f"draws points ({', '.join(fitting) or 'there is none'}), or a dataset with meshes"
+        ]
+    if drawn_by.part_maps and not block.has_parts:
+        return [
+            f"{key}: {dataset!r} (kind {block.kind!r}) has no named parts, and rig {rig!r} draws maps of them; name a "
+            "rig without part_maps, or a dataset with named parts"
         ]
     if distils and getattr(block, "subsample", None) == "all":
         return [

@@ -241,24 +241,10 @@ class TeacherSettings(Settings):
 
 #: ImageNet classifiers of torchvision.
 ImagenetArchitecture = Literal[
-    "alexnet",
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "vgg11",
-    "vgg11_bn",
-    "vgg16",
-    "vgg16_bn",
-    "efficientnet_b0",
+    "alexnet", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18",
+    "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg11_bn", "vgg16", "vgg16_bn", "efficientnet_b0",
     "convnext_tiny",
-]
+]  # fmt: skip
 
 
 class ViewTeacherSettings(TeacherSettings):

@@ -64,6 +64,7 @@ class Settings(DatasetSettings):
     num_val: int = Field(default=2, ge=0, le=11)
     """How many of the 12 train shapes of every class are val."""
     needs_files: ClassVar[bool] = True
+    has_parts: ClassVar[bool] = True
 
 
 def list_ids(settings: Settings, folder: Path | None = None) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ class Settings(DatasetSettings):
     stretch: float = Field(default=0.25, ge=0.0, le=0.7)
     """Each axis is scaled by exp(u), u uniform within plus or minus this."""
     needs_files: ClassVar[bool] = False
+    has_parts: ClassVar[bool] = True
     listing: ClassVar[tuple[str, ...]] = ("shapes_per_class",)
 
 

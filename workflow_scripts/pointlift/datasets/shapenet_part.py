@@ -74,6 +74,7 @@ class Settings(PointDatasetSettings):
     partial: bool = False
     """True: the lists name a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
+    has_parts: ClassVar[bool] = True
     lists_its_folder: ClassVar[bool] = True
 
     def required_protocol(self) -> str:

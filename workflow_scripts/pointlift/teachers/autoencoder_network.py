@@ -29,16 +29,28 @@ class AttentiveVgg(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*layers[start:stop]) for start, stop in itertools.pairwise([0, *pools[1:]])
         )
-        wide = 8 * base_width
+        self.width = wide = 8 * base_width
         attention = [SpatialAttention(kernel) for kernel in _SPATIAL_KERNELS]
         self.attention = nn.ModuleList([*attention, *(ChannelAttention(wide, base_width) for _ in range(2))])
 
     def forward(self, pixels_B3HW: Tensor) -> Tensor:
         """The last map, (B, 8 * base_width, H / 16, W / 16), never negative."""
-        found = pixels_B3HW
+        return self.maps(pixels_B3HW)[-1]
+
+    def maps(self, pixels_B3HW: Tensor) -> list[Tensor]:
+        """The maps of all four stages, after their attention, the largest first."""
+        found = [pixels_B3HW]
         for stage, attention in zip(self.stages, self.attention, strict=True):
-            found = attention(stage(found))
-        return found
+            found.append(attention(stage(found[-1])))
+        return found[1:]
+
+
+class BackboneNetwork(nn.Module):
+    """What has a ``backbone``, the mean over whose last map is the vector of a picture, (B, 8 * base_width)."""
+
+    def __init__(self, features: nn.Sequential, base_width: int) -> None:
+        super().__init__()
+        self.backbone = AttentiveVgg(features, base_width)
 
 
 class Decoder(nn.Module):
@@ -56,21 +68,21 @@ class Decoder(nn.Module):
         widths = [first, first, 2 * base_width, base_width, base_width // 2]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
-            layers += [_doubled(), nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
+            layers += [doubled(), nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, _doubled(), nn.Conv2d(widths[-1], 3, 3, padding=1, bias=False))
+        self.layers = nn.Sequential(*layers, doubled(), nn.Conv2d(widths[-1], 3, 3, padding=1, bias=False))
 
     def forward(self, vector_BD: Tensor) -> Tensor:
         """Pictures (B, 3, size, size)."""
         return self.layers(self.start(vector_BD).unflatten(1, (-1, self._side, self._side)))
 
 
-class ViewAutoencoder(nn.Module):
-    """``backbone`` and ``decoder``; between them a vector, the mean over the backbone's map, (B, 8 * base_width)."""
+class ViewAutoencoder(BackboneNetwork):
+    """``backbone`` and ``decoder``; between them the vector."""
 
     def __init__(self, features: nn.Sequential, size: int, base_width: int) -> None:
-        super().__init__()
-        self.backbone, self.decoder = AttentiveVgg(features, base_width), Decoder(size, base_width)
+        super().__init__(features, base_width)
+        self.decoder = Decoder(size, base_width)
 
     def forward(self, pixels_B3HW: Tensor) -> Tensor:
         """The picture that the vector of each picture remembers, (B, 3, H, W)."""
@@ -84,5 +96,6 @@ def vgg_features(base_width: int) -> nn.Sequential:
     return torchvision.models.vgg.make_layers(plan, batch_norm=True)
 
 
-def _doubled() -> nn.Module:
+def doubled() -> nn.Module:
+    """Twice as many rows and columns, bilinear, corners aligned."""
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)

@@ -13,10 +13,10 @@ import xxhash
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import UNLABELLED, read_manifest
-from pointlift.contracts.shards import Array, Shard
+from pointlift.contracts.shards import Array, Shard, read_header
 from pointlift.contracts.stages import join_offsets, read_stage
 from pointlift.teachers.preprocessing import Preprocessing
-from pointlift.teachers.views import LabelledViews, ahead, decode, labelled_views, num_views
+from pointlift.teachers.views import LabelledViews, ahead, decode, decode_maps, labelled_views, num_views
 from pointlift.training.data import TensorData
 
 #: Pictures that take up to so many bytes are decoded once; of more, a batch at a time. It changes no bit.
@@ -55,6 +55,16 @@ class TrainingViews:
             )
         return self._class_names
 
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the P parts that the maps beside the views tell apart. Raises ``ArtifactError`` where none are."""
+        found = {tuple(read_header(path, "views").attributes.get("part_names", ())) for path in self._shards}
+        if len(found) != 1 or not (names := found.pop()):
+            raise ArtifactError(
+                "train_teacher: this teacher learns from maps of parts, and the views have none, or not the same ones; "
+                "take a rig with part_maps: true"
+            )
+        return names
+
     def labelled(self, split: str, resize: Callable[[Array], Array]) -> LabelledViews | None:
         """All views of a split, decoded, with labels; None when it has none. See ``views.labelled_views``."""
         return labelled_views(self._shards, self._labels(split), resize)
@@ -74,6 +84,9 @@ class TrainingViews:
             "image_offsets": join_offsets([part["image_offsets"] for part in parts]),
             "image_bytes": _joined([part.arrays.pop("image_bytes") for part in parts]),
         }
+        if all("part_map_bytes" in part.arrays for part in parts):
+            arrays["part_map_offsets"] = join_offsets([part["part_map_offsets"] for part in parts])
+            arrays["part_map_bytes"] = _joined([part.arrays.pop("part_map_bytes") for part in parts])
         joined = Shard(tuple(shape_id for part in parts for shape_id in part.ids), arrays)
         return StoredViews(joined, np.array([labels[shape_id] for shape_id in joined.ids]), preprocessing)
 
@@ -112,10 +125,19 @@ class StoredViews:
         found = self._decode(flat) if self._decoded is None else self._decoded[flat]
         return found.reshape(*number.shape, *found.shape[1:])
 
+    def part_maps(self, number: Array) -> Array:
+        """Maps of parts by number, at the network's size by the nearest pixel: uint8 (..., H, H), 255 for no part."""
+        size, found = self._preprocessing.size, decode_maps(self._shard, number.reshape(-1))
+        if found.shape[1:] != (size, size):
+            row, column = (((np.arange(size) + 0.5) * side / size).astype(np.int64) for side in found.shape[1:])
+            found = np.ascontiguousarray(found[:, row[:, None], column])
+        return found.reshape(*number.shape, size, size)
+
     def checksum(self) -> str:
         """Digest of the files and labels."""
         state = xxhash.xxh3_128()
-        for array in (self._shard["image_bytes"], self._shard["image_offsets"], self.label):
+        maps = [self._shard[name] for name in ("part_map_bytes", "part_map_offsets") if name in self._shard.arrays]
+        for array in (self._shard["image_bytes"], self._shard["image_offsets"], self.label, *maps):
             state.update(np.ascontiguousarray(array).view(np.uint8).data)
         return state.hexdigest()
 
@@ -163,9 +185,18 @@ def by_view(views: StoredViews, balanced: bool) -> PictureData:
     return PictureData({"number": np.arange(views.num_images)}, _pictures(views), classes)
 
 
-def _pictures(views: StoredViews) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+def with_part_maps(views: StoredViews, balanced: bool) -> PictureData:
+    """As ``by_view``, with ``label`` (B,) and ``part_map`` (B, H, H) uint8, 255 for no part."""
+    label = np.repeat(views.label, views.num_views)
+    arrays = {"number": np.arange(views.num_images), "label": label}
+    return PictureData(arrays, _pictures(views, maps=True), label if balanced else None)
+
+
+def _pictures(views: StoredViews, maps: bool = False) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
     def prepare(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         number = batch.pop("number").numpy()
+        if maps:
+            batch["part_map"] = torch.from_numpy(views.part_maps(number))
         return {**batch, "image": torch.from_numpy(views.images(number))}
 
     return prepare
@@ -173,15 +204,16 @@ def _pictures(views: StoredViews) -> Callable[[dict[str, torch.Tensor]], dict[st
 
 def _chosen(shard: Shard, labels: Mapping[str, int]) -> Shard:
     """The valid shapes of a shard of views that stand in ``labels``, without the bytes of all others."""
-    views, offsets = num_views(shard), shard["image_offsets"]
+    views = num_views(shard)
     rows = [row for row, shape_id in enumerate(shard.ids) if shard["valid"][row] and shape_id in labels]
-    spans = [offsets[row * views : (row + 1) * views + 1] for row in rows]
-    pieces = [shard["image_bytes"][span[0] : span[-1]] for span in spans]
-    arrays = {
-        "image_bytes": np.concatenate([np.empty(0, np.uint8), *pieces]),
-        "image_offsets": join_offsets([np.zeros(1, np.int64), *spans]),
-        "foreground": shard["foreground"][rows],
-    }
+    arrays = {"foreground": shard["foreground"][rows]}
+    for name in ("image", "part_map"):
+        if f"{name}_bytes" in shard.arrays:
+            offsets = shard[f"{name}_offsets"]
+            spans = [offsets[row * views : (row + 1) * views + 1] for row in rows]
+            pieces = [shard[f"{name}_bytes"][span[0] : span[-1]] for span in spans]
+            arrays[f"{name}_bytes"] = np.concatenate([np.empty(0, np.uint8), *pieces])
+            arrays[f"{name}_offsets"] = join_offsets([np.zeros(1, np.int64), *spans])
     return Shard(tuple(shard.ids[row] for row in rows), arrays)
 
 

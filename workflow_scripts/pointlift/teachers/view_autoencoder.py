@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from pointlift.contracts.blocks import ViewTeacherSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import digest
-from pointlift.teachers.autoencoder_network import PUBLISHED_BASE_WIDTH, ViewAutoencoder, vgg_features
+from pointlift.contracts.recipe import Recipe
+from pointlift.teachers.autoencoder_network import (
+    PUBLISHED_BASE_WIDTH,
+    BackboneNetwork,
+    ViewAutoencoder,
+    vgg_features,
+)
 from pointlift.teachers.best_epoch import train_and_select
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm
@@ -53,14 +59,14 @@ class Settings(ViewTeacherSettings):
         return self.sampler == "label_balanced"
 
 
-class AutoencoderTeacher(Teacher):
+class BackboneTeacher(Teacher):
     """The frozen backbone; its embedding is the mean over the last map, its tokens are the map's cells."""
 
     nonnegative = True
 
-    def __init__(self, settings: Settings, network: ViewAutoencoder) -> None:
+    def __init__(self, settings: ViewTeacherSettings, network: BackboneNetwork) -> None:
         super().__init__(preprocessing_of(settings))
-        self.network, self.width = network, 8 * settings.base_width
+        self.network, self.width = network, network.backbone.width
         self.freeze()
 
     def _encode(self, pixels_B3HW: Tensor, tokens: bool) -> TeacherOutput:
@@ -91,7 +97,7 @@ class Redrawing(nn.Module):
         return {"val_reconstruction_loss": total / views.num_images}
 
 
-def build(settings: Settings, weights: Path | None) -> AutoencoderTeacher:
+def build(settings: Settings, weights: Path | None) -> BackboneTeacher:
     """Make the frozen teacher. ``weights``: the file train_teacher made, or the resolved ``weights_file``; else None.
 
     Raises ``ConfigError`` when block and file disagree, ``ArtifactError`` for a file that does not hold this network.
@@ -103,7 +109,7 @@ def build(settings: Settings, weights: Path | None) -> AutoencoderTeacher:
             settle_batch_norm(network, network, settings.input_size)
     if weights is not None:
         load_strictly(network, weights)
-    return AutoencoderTeacher(settings, network)
+    return BackboneTeacher(settings, network)
 
 
 def train(
@@ -122,26 +128,42 @@ def train(
     preprocessing = preprocessing_of(settings)
     train_views, val_views = views.required("train", preprocessing), views.stored("val", preprocessing)
     with seeded(settings.kind, "first weights", seed):
-        network = ViewAutoencoder(_first_features(settings, backbone), settings.input_size, settings.base_width)
-    model = Redrawing(network, preprocessing)
+        features = first_features(settings, settings.base_width, backbone)
+        network = ViewAutoencoder(features, settings.input_size, settings.base_width)
     seen = [part.checksum() for part in (train_views, val_views) if part is not None]
-    train_and_select(
-        model,
-        by_view(train_views, balanced),
-        settings.training.recipe,
-        look=None if val_views is None else lambda: model.evaluate(val_views),
-        criterion="val_reconstruction_loss",
-        higher=False,
-        seed=seed,
-        identity=digest([settings.model_dump(mode="json"), *seen]),
-        **options,
-    )
+    options |= {"seed": seed, "identity": digest([settings.model_dump(mode="json"), *seen])}
+    learn_to_redraw(network, preprocessing, (train_views, val_views), balanced, settings.training.recipe, **options)
     return state_of(network)
 
 
-def _first_features(settings: Settings, backbone: Path | None) -> nn.Sequential:
-    if settings.base_width != PUBLISHED_BASE_WIDTH:
-        return vgg_features(settings.base_width)
+def learn_to_redraw(
+    network: ViewAutoencoder,
+    preprocessing: Preprocessing,
+    views: tuple[StoredViews, StoredViews | None],
+    balanced: bool,
+    recipe: Recipe,
+    **options: Any,
+) -> None:
+    """Train in place on the first of ``views``, and keep the epoch that draws the second, val, best.
+
+    balanced : classes are drawn evenly. options : of ``training.engine.fit``.
+    """
+    model, (train_views, val_views) = Redrawing(network, preprocessing), views
+    train_and_select(
+        model,
+        by_view(train_views, balanced),
+        recipe,
+        look=None if val_views is None else lambda: model.evaluate(val_views),
+        criterion="val_reconstruction_loss",
+        higher=False,
+        **options,
+    )
+
+
+def first_features(settings: ViewTeacherSettings, base_width: int, backbone: Path | None) -> nn.Sequential:
+    """VGG's convolutions as training starts from them: ImageNet's, or of torch's global generator."""
+    if base_width != PUBLISHED_BASE_WIDTH:
+        return vgg_features(base_width)
     features = first_network(settings, "vgg11_bn", backbone).features
     if not isinstance(features, nn.Sequential):
         raise TypeError("torchvision's VGG has no sequence of layers")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.images import unpack_images
+from pointlift.contracts.images import unpack_images, unpack_maps
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stage
 
@@ -37,10 +37,22 @@ def decode(shard: Shard, image_index: Array) -> Array:
 
     Raises ``ArtifactError`` naming the shape whose picture cannot be read, or is of another size than the rest.
     """
-    offsets, image_bytes, images = shard["image_offsets"], shard["image_bytes"], []
+    return _decoded(shard, image_index, "image", unpack_images)
+
+
+def decode_maps(shard: Shard, image_index: Array) -> Array:
+    """The maps of parts that belong to the images of these numbers: uint8 (len(image_index), H, W), 255 for no part.
+
+    Raises ``ArtifactError`` as ``decode`` does.
+    """
+    return _decoded(shard, image_index, "part_map", unpack_maps)
+
+
+def _decoded(shard: Shard, image_index: Array, name: str, unpack: Callable[[Array, Array], Array]) -> Array:
+    offsets, file_bytes, images = shard[f"{name}_offsets"], shard[f"{name}_bytes"], []
     for index in image_index:
         try:
-            images.append(unpack_images(image_bytes, offsets[index : index + 2])[0])
+            images.append(unpack(file_bytes, offsets[index : index + 2])[0])
         except (OSError, ValueError, SyntaxError) as error:
             shape_id = shard.ids[index // num_views(shard)]
             raise ArtifactError(f"views of shape {shape_id}: a picture cannot be read ({error})") from None
