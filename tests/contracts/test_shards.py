@@ -26,6 +26,16 @@ def test_round_trip_keeps_arrays_ids_and_attributes(tmp_path, features):
         np.testing.assert_array_equal(shard[name], array)
 
 
+def test_float32_comes_back_bit_for_bit(tmp_path):
+    """PointMCD's own cache is text with 8 decimals, wrong by up to 5e-9; shards are binary, so there is no such error.
+    What float16 costs a teacher's embedding is measured where it is rounded: tests/teachers/test_extraction.py."""
+    bits = np.random.default_rng(0).integers(0, 2**32, 4096, dtype=np.uint64).astype(np.uint32)
+    values = bits.view(np.float32)
+    values = np.where(np.isfinite(values), values, np.float32(1e-45)).reshape(4, 1024)
+    write_stage(tmp_path / "x", "embeddings", list("abcd"), {"embedding": values, "valid": np.ones(4, bool)})
+    assert read_stage(tmp_path / "x", "embeddings")["embedding"].tobytes() == values.tobytes()
+
+
 def test_same_content_same_bytes(tmp_path, features):
     for name in ("first", "second"):
         write_stage(tmp_path / name, "features", ["a", "b", "c"], features, b=1, a={"y": 2, "x": 1})

@@ -55,6 +55,24 @@ def test_parts_count_from_1_in_every_category(tmp_path, settings_of):
     assert found == list(range(50))
 
 
+def test_the_published_numbers_of_parts():
+    published = [4, 2, 2, 4, 4, 3, 3, 2, 4, 2, 6, 2, 3, 3, 3, 3]
+    names = [name.split("/")[0] for name in shapenet_part.PART_NAMES]
+    assert [names.count(category) for category in shapenet_part.CATEGORIES] == published
+    assert len(names) == 50 and list(shapenet_part.CATEGORIES) == sorted(set(names))
+
+
+def test_the_published_numbers_of_shapes(tmp_path, settings_of):
+    """14,007 train (with val) and 2,874 test shapes; no file of a shape is opened for that."""
+    folder = write_shapenet_part(tmp_path, "v0")
+    for split, count in (("train", 12137), ("val", 1870), ("test", 2874)):
+        path = folder / "train_test_split" / f"shuffled_{split}_file_list.json"
+        path.write_text(json.dumps([f"shape_data/03001627/{split}{number}" for number in range(count)]))
+    dataset = shapenet_part.build(settings_of("shapenet_part", partial=False, trainval=True, **V0), tmp_path)
+    splits = [dataset.entry(shape_id).split for shape_id in dataset.ids]
+    assert (splits.count("train"), splits.count("test"), len(splits)) == (14007, 2874, 16881)
+
+
 def test_the_protocol_names_the_layout(settings_of):
     names = {layout: settings_of("shapenet_part", layout=layout, partial=False) for layout in ("v0", "v0_normal")}
     assert names["v0"].required_protocol() == "shapenetpart/v0-random2048"

@@ -87,6 +87,9 @@ def test_stages_that_do_not_belong_together_are_refused(tmp_path):
         join({**paths, "points": []})
 
 
+# Which view is which is its place in one rig's list of cameras, and that list is part of the path of every file: two
+# orders have two paths, and nothing is left to compare here. That pictures and visibility follow the list is tested
+# where they are made (tests/rendering/test_mesh_renderer.py), and embeddings in tests/teachers/test_extraction.py.
 def test_clouds_of_several_sizes_are_refused(tmp_path):
     parts = [write_pairs(tmp_path, points=41), write_pairs(tmp_path, first=50, points=45)]
     with pytest.raises(ArtifactError, match="41 to 45"):

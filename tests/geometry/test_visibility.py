@@ -208,17 +208,19 @@ def test_share_of_the_sphere_a_layout_covers(layout, analytic, expected):
     points = fibonacci_sphere(1024)
     positions = camera_positions(world_to_camera(Cameras(layout=layout, distance=2.0)))
     assert np.isclose((points @ positions.T > 1).any(axis=1).mean(), analytic, atol=0.005)
-    # The number of points behind the specification's .785 is not stated; more points give less.
+    # The number of points behind the specification's .785 is not stated: 512 give .789, 1,024 give .777.
     assert np.isclose(visible_by_hidden_points(points, positions, 10.0).any(axis=0).mean(), expected, atol=0.01)
 
 
 def test_a_flipping_radius_that_breaks_down_is_refused_by_the_settings():
-    assert visible_by_hidden_points(fibonacci_sphere(1024), np.array([[2.0, 0, 0]]), 1000.0).sum() > 900
+    seen = visible_by_hidden_points(fibonacci_sphere(1024), np.array([[2.0, 0, 0]]), 1000.0).sum()
+    assert abs(int(seen) - 995) <= 3  # of 256
     with pytest.raises(ConfigError, match=r"radius_factor.*1000"):
         parse(Visibility, {"method": "hidden_points", "radius_factor": 1000}, "rigs.r.visibility")
     assert parse(Visibility, {"radius_factor": 100}, "rigs.r.visibility").radius_factor == 100
 
 
+# The radius is a factor of the farthest point's distance, so it scales with the points.
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 def test_hidden_points_do_not_depend_on_place_pose_and_unit(scale):
     points, positions = fibonacci_sphere(700) * [1, 0.6, 0.3], camera_positions(world_to_camera(RIG))

@@ -99,6 +99,23 @@ def test_equals_the_convolution_over_all_edges(device, offset):
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12, msg=name)
 
 
+def test_rows_move_with_their_points():
+    layer, _ = two_equal_layers()
+    values, order = rows(), torch.randperm(POINTS, generator=torch.Generator().manual_seed(7))
+    plain = layer(values, nearest_neighbours(values, values, NEAREST))
+    moved = values[:, order]
+    torch.testing.assert_close(layer(moved, nearest_neighbours(moved, moved, NEAREST)), plain[:, order])
+
+
+def test_a_points_edge_to_itself_has_no_difference():
+    """With one neighbour, itself, only the half of the weights that meets x_i is left."""
+    layer, _ = two_equal_layers()
+    values = rows()
+    alone = layer.eval()(values, nearest_neighbours(values, values, 1))
+    own = layer.norm(values.flatten(0, 1) @ layer.linear.weight[:, :WIDTH].T).unflatten(0, (BATCH, POINTS))
+    torch.testing.assert_close(alone, nn.functional.leaky_relu(own, layer.negative_slope))
+
+
 def test_statistics_keep_their_digits_far_from_the_origin():
     centre, ahead = rows(seed=4, offset=3e3).float(), rows(seed=5, offset=-1e3).float()
     index = graph()

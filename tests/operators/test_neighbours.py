@@ -101,6 +101,14 @@ def test_neighbours_move_with_their_points_and_not_with_a_shift():
     assert torch.equal(nearest_neighbours(points + 0.5, points + 0.5, 8), found)
 
 
+@pytest.mark.parametrize("width", [3, 64])
+def test_a_point_is_its_own_nearest_and_the_search_carries_no_gradient(width):
+    points = clouds(width=width, dtype=torch.float32).requires_grad_()
+    found = nearest_neighbours(points, points, 8)
+    assert torch.equal(found[..., 0], torch.arange(200).expand(3, -1))
+    assert not squared_distances(points, points).requires_grad
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_balls_hold_the_nearest_points_within_their_radius(device):
     points, radius = clouds(), 0.6

@@ -53,6 +53,7 @@ def test_one_nan_is_never_hidden_by_a_maximum_or_a_mask():
 
 
 def test_a_mask_of_another_type_or_shape_is_refused():
+    # So a mask never holds NaN; that answers need none at all: tests/entry/test_finetune_student.py.
     with pytest.raises(TypeError, match="bool"):
         visible_max_pool(TOKENS, torch.ones(1, 1, 4))
     with pytest.raises(ValueError, match="does not fit"):

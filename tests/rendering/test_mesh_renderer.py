@@ -115,11 +115,35 @@ def test_points_that_rays_see_land_on_the_foreground(photos, name):
         assert lands_on(shown, 224 - pixels)[visible].mean() < 0.98
 
 
+@pytest.mark.render
+@pytest.mark.parametrize("name", ["sphere", "torus", "chair"])
+def test_a_seen_point_has_the_depth_of_the_picture_there(photos, name):
+    """It lies between the depths of the four pixel centres around it: at an edge these show several surfaces. Away from
+    edges it is what they say together, for the inverse depth of a plane is linear in the pixel."""
+    vertices, faces = getattr(subjects, name)()
+    points, _, _ = sample_surface(Mesh(vertices, faces), 2000, np.random.default_rng(5))
+    matrices, pinhole = cameras.world_to_camera(RING), cameras.intrinsics(RING, 224)
+    visible = visible_by_rays(vertices, faces, points, cameras.camera_positions(matrices), 0.005)
+    pixels, own = cameras.project(points, matrices, pinhole)
+    around = four_around(photos[0][f"{name}.depth224"], pixels)
+    met = (own > around.min(axis=0) - 0.005) & (own < around.max(axis=0) + 0.005)
+    assert met[visible].mean() >= 0.99
+    assert met[~visible].mean() < 0.15
+    right, down = np.moveaxis(np.mod(pixels - 0.5, 1.0), -1, 0)
+    weight = np.array([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
+    assert np.median(np.abs(1 / np.sum(weight / around, axis=0) - own)[visible]) < 1e-4
+
+
+def four_around(pictures, pixels):
+    """What the four pixel centres around each point hold: (4, V, N)."""
+    view = np.arange(len(pictures))[:, None]
+    column, row = np.moveaxis(np.floor(pixels - 0.5).astype(int), -1, 0)
+    return np.array([pictures[view, row + down, column + right] for down in (0, 1) for right in (0, 1)])
+
+
 def lands_on(shown, pixels):
     """Whether one of the four pixel centres around each point shows the shape: at an outline the nearest may not."""
-    view = np.arange(len(shown))[:, None]
-    column, row = np.moveaxis(np.floor(pixels - 0.5).astype(int), -1, 0)
-    return np.any([shown[view, row + down, column + right] for down in (0, 1) for right in (0, 1)], axis=0)
+    return four_around(shown, pixels).any(axis=0)
 
 
 @pytest.mark.render

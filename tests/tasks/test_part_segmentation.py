@@ -8,6 +8,7 @@ from torch import nn
 from pointlift import rooms
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
+from pointlift.distillation.pointmcd import relu_head
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.tasks.part_scores import class_means, count_parts, shape_iou
 from pointlift.tasks.part_segmentation import Settings, build
@@ -77,7 +78,9 @@ def count(*modules):
 def test_parameter_counts_are_those_of_pointmcd():
     """ShapeNetPart: 16 classes, 50 parts."""
     net = student("pointnet")
-    assert count(net, SegmentationHead(1024, (), 16, 50, settings())) == 1_728_009
+    head = SegmentationHead(1024, (), 16, 50, settings())
+    assert count(net, head) == 1_728_009
+    assert count(net, head, relu_head(1024, 512)) == 2_253_321  # with what only training needs
     net = student("dgcnn", widths=[[64, 64], [64, 64], 64], num_neighbours=40)
     changes = {"head_widths": [256, 256, 128], "head_dropout": 0.5, "category_width": 64, "read_tokens": False}
     head = SegmentationHead(1024, net.level_widths, 16, 50, settings(**changes))

@@ -47,7 +47,7 @@ def test_every_view_gets_its_own_embedding(drawn, batch_size):
     wanted = np.stack([grey.mean(axis=(2, 3)), grey[:, :, 12, 12]], axis=-1)
     wanted[[1, 4]] = 0.0
     assert found.dtype == np.float16
-    np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    np.testing.assert_allclose(found, wanted, rtol=2**-11 * 1.001)  # half a unit of float16's last place
     assert sum(teacher.batches) == 9  # nothing is computed for shapes without views
     assert max(teacher.batches) == min(batch_size, 9)  # batches run across shapes
 

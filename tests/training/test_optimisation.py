@@ -30,6 +30,17 @@ def test_cosine_is_torchs_own():
         schedule.step()
 
 
+def test_an_epochs_first_step_has_the_published_rate_of_that_epoch():
+    """PointMCD changes the rate once an epoch, here every step does: they meet where an epoch begins, and within an
+    epoch ours falls on, so that the last step is nearer to the final rate, which neither reaches."""
+    epochs, steps = 350, 7
+    for epoch in (0, 1, 175, 349):
+        published = learning_rate(recipe(), epoch, epochs)
+        assert learning_rate(recipe(), epoch * steps, epochs * steps) == pytest.approx(published, rel=1e-12)
+    last = learning_rate(recipe(), epochs * steps - 1, epochs * steps)
+    assert 1e-3 < last < learning_rate(recipe(), epochs - 1, epochs)
+
+
 def test_warm_up_is_linear_and_reaches_the_top():
     rates = [learning_rate(recipe(warmup_steps=4), step, 20) for step in range(20)]
     assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
