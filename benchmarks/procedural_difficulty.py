@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 
 from pointlift import rooms
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import parse
 from pointlift.contracts.shards import Array

@@ -16,7 +16,7 @@ import trimesh
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
 
-from pointlift.contracts.blocks import Cameras
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.rendering import context
 from pointlift.rendering.mesh import Settings, build
 

@@ -6,8 +6,8 @@ import argparse
 
 import numpy as np
 
-from pointlift.contracts.blocks import Scan
 from pointlift.contracts.command import Parser, run
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import parse

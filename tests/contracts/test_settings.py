@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pointlift.contracts.blocks import Cameras, RunSettings, Visibility
+from pointlift.contracts.blocks import RunSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import canonical_json, digest, stable_seed
+from pointlift.contracts.rig_blocks import Cameras, Visibility
 from pointlift.contracts.settings import mistakes, parse
 
 SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointlift import rooms
-from pointlift.contracts.blocks import DatasetSettings, PointDatasetSettings
+from pointlift.contracts.dataset_blocks import DatasetSettings, PointDatasetSettings
 from pointlift.contracts.errors import PointliftError, UnusableShapeError
 from pointlift.contracts.settings import mistakes
 from pointlift.contracts.stages import POINT_ATTRIBUTES

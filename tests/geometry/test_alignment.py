@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.geometry.alignment import MATCH_THRESHOLD, ROTATIONS, align_axes
 from pointlift.geometry.meshes import TO_Z_UP, Mesh, clean, normalise

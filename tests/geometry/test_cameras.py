@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pointlift.contracts.blocks import Cameras
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.geometry.cameras import (
     camera_positions,
     intrinsics,

@@ -3,7 +3,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.geometry.duplicates import aligned_chamfer, near_duplicates, near_twins
 from pointlift.geometry.meshes import Mesh, normalise
 from pointlift.geometry.sampling import farthest_point_order, sample_scan, sample_surface

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.geometry.meshes import Mesh, face_areas, face_normals, normalise
 from pointlift.geometry.sampling import farthest_point_order, sample_scan, sample_surface

@@ -7,8 +7,8 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from pointlift.contracts.blocks import Cameras, Visibility
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.rig_blocks import Cameras, Visibility
 from pointlift.contracts.settings import parse
 from pointlift.geometry import visibility
 from pointlift.geometry.cameras import camera_positions, intrinsics, look_at_origin, project, world_to_camera

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import subjects
 
-from pointlift.contracts.blocks import Cameras, Light
+from pointlift.contracts.rig_blocks import Cameras, Light
 from pointlift.rendering.mesh import Settings, build
 
 SUN = (Light(azimuth_degrees=0.0, elevation_degrees=90.0, strength=0.6),)

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import subjects
 
-from pointlift.contracts.blocks import Cameras
 from pointlift.contracts.images import images_of
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.contracts.shards import Shard
 from pointlift.geometry.meshes import Mesh
 from pointlift.geometry.sampling import sample_surface

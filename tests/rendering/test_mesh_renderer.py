@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from pointlift.contracts.blocks import Cameras
 from pointlift.contracts.errors import MachineError, UnusableShapeError
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.geometry import cameras
 from pointlift.geometry.meshes import Mesh
 from pointlift.geometry.sampling import sample_surface

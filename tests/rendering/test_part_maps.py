@@ -7,9 +7,9 @@ import pytest
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from pointlift.contracts.blocks import Cameras
 from pointlift.contracts.errors import ArtifactError, UnusableShapeError
 from pointlift.contracts.images import pack_images, unpack_images, unpack_maps
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.contracts.shards import Shard
 from pointlift.geometry import cameras
 from pointlift.rendering import mesh, points

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointlift.contracts.blocks import Cameras, CloudVisibility
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.rig_blocks import Cameras, CloudVisibility
 from pointlift.contracts.settings import parse
 from pointlift.geometry import cameras
 from pointlift.geometry.visibility import depth_by_rays

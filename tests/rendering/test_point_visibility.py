@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pointlift.contracts.blocks import Cameras, Visibility
 from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.rig_blocks import Cameras, Visibility
 from pointlift.contracts.shards import Shard, check
 from pointlift.contracts.stages import STAGES, pack, read_stages, write_stage
 from pointlift.geometry import cameras

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pointlift.contracts.blocks import RigSettings
+from pointlift.contracts.rig_blocks import RigSettings
 from pointlift.contracts.settings import parse
 from pointlift.rooms import available, settings_class
 

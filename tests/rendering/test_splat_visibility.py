@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pointlift.contracts.blocks import Cameras, CloudVisibility
+from pointlift.contracts.rig_blocks import Cameras, CloudVisibility
 from pointlift.contracts.shards import Shard, check
 from pointlift.contracts.stages import STAGES
 from pointlift.geometry import cameras

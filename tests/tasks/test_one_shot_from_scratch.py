@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pointlift import rooms
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.recipe import Augmentation
 from pointlift.contracts.settings import parse

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pointlift import rooms
-from pointlift.contracts.blocks import TeacherSettings
 from pointlift.contracts.settings import parse
+from pointlift.contracts.teacher_blocks import TeacherSettings
 
 DEVICES = [
     "cpu",

@@ -13,7 +13,7 @@ MEMBERS = {
 
         import numpy as np
 
-        from pointlift.contracts.blocks import DatasetSettings
+        from pointlift.contracts.dataset_blocks import DatasetSettings
         from pointlift.contracts.dataset import Entry
         from pointlift.contracts.hashing import stable_seed
         from pointlift.geometry.meshes import Mesh
@@ -64,7 +64,7 @@ MEMBERS = {
 
         import torch
 
-        from pointlift.contracts.blocks import TeacherSettings
+        from pointlift.contracts.teacher_blocks import TeacherSettings
         from pointlift.teachers.preprocessing import Preprocessing
         from pointlift.teachers.teacher import Teacher, TeacherOutput
 

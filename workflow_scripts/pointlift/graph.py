@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pointlift import rooms
 from pointlift.configuration import Config
-from pointlift.contracts.blocks import RunSettings, TaskSettings, Training
+from pointlift.contracts.blocks import RunSettings, TaskSettings
 from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.raw_data import Licence
+from pointlift.contracts.teacher_blocks import Training
 from pointlift.job_environment import ARCHIVES
 from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, size_of
 

@@ -12,7 +12,8 @@ from typing import Any
 from pointlift.audit import audit_settings
 from pointlift.code_hash import PACKAGE, code_hash
 from pointlift.configuration import FAMILY_ROOMS
-from pointlift.contracts.blocks import DatasetSettings, RunSettings
+from pointlift.contracts.blocks import RunSettings
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.episodes import plan_of
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import canonical_json, digest, file_sha256

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointlift.contracts.blocks import DatasetSettings
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.raw_data import Licence
 from pointlift.datasets.licence_gate import missing_paths, request
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import Settings

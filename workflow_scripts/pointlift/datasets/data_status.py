@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Dataset
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.raw_data import Licence, licence_name
 from pointlift.datasets.archives import MARKER

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.raw_data import Licence, licence_name

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Boxes, Dataset, PointCloud, PointDataset, Source
+from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import COLUMNS, UNLABELLED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array

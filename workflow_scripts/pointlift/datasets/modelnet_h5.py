@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import ArtifactError
 from pointlift.datasets import modelnet40
 from pointlift.datasets.hdf5_clouds import Hdf5Clouds, num_rows, row_ids

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.datasets import modelnet40
 from pointlift.datasets.source_folder import (

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ConfigError, UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array

@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import Settings as BaseSettings

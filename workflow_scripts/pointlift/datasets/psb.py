@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.datasets.mesh_file import read_mesh

@@ -21,8 +21,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pointlift.contracts.blocks import SceneSettings
 from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.dataset_blocks import SceneSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.datasets.array_file import checksum_together
 from pointlift.datasets.s3dis_rooms import SEMANTIC_NAMES, object_files, read_annotations, read_array

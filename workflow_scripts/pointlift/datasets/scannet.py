@@ -19,8 +19,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import SceneSettings
 from pointlift.contracts.dataset import Boxes, Entry, PointCloud
+from pointlift.contracts.dataset_blocks import SceneSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.datasets.array_file import checksum_together, read_npy

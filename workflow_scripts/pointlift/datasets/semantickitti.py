@@ -17,8 +17,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from pointlift.contracts.blocks import SceneSettings
 from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.dataset_blocks import SceneSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.datasets.array_file import checksum_together

@@ -18,8 +18,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import DatasetSettings
 from pointlift.contracts.dataset import Entry
+from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.datasets.mesh_file import read_mesh
 from pointlift.datasets.source_folder import (

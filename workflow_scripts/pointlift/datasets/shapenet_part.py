@@ -22,8 +22,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import PointDatasetSettings
 from pointlift.contracts.dataset import Entry, PointCloud
+from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError, UnusableShapeError
 from pointlift.datasets.source_folder import (
     SplitName,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointlift.contracts.blocks import Cameras
+from pointlift.contracts.rig_blocks import Cameras
 from pointlift.contracts.shards import Array
 
 _FIXED_NUM_VIEWS = {"pointmcd12": 12, "pointmcd16": 16}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointlift.contracts.blocks import Scan
+from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.geometry.meshes import Mesh, face_areas, face_normals

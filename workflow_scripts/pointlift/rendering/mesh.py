@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pointlift.contracts.blocks import LitRigSettings
 from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.rig_blocks import LitRigSettings
 from pointlift.contracts.shards import Array
 from pointlift.geometry import cameras
 from pointlift.rendering import context, part_maps, shading

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import ArtifactError, UnusableShapeError
+from pointlift.contracts.rig_blocks import RigSettings
 from pointlift.contracts.shards import Array, Shard
 
 #: Background, and what has no part. Every number below it may be a part.

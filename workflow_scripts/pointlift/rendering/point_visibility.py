@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import ArtifactError, UnusableShapeError
+from pointlift.contracts.rig_blocks import RigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.geometry import cameras, visibility
 from pointlift.rendering.surfaces import cloud_of, normals_of, surface_of

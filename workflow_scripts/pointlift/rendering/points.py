@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
-from pointlift.contracts.blocks import LitRigSettings, PointRigSettings
+from pointlift.contracts.rig_blocks import LitRigSettings, PointRigSettings
 from pointlift.contracts.shards import Array
 from pointlift.rendering import mesh
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import UnusableShapeError
+from pointlift.contracts.rig_blocks import RigSettings
 from pointlift.contracts.shards import Array
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointlift.contracts.blocks import PointRigSettings, RigSettings
 from pointlift.contracts.dataset import PointCloud
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
+from pointlift.contracts.rig_blocks import PointRigSettings, RigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.geometry import clouds, surfels
 from pointlift.geometry.meshes import Mesh, mesh_of

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from pointlift.contracts.blocks import RigSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.images import pack_images
+from pointlift.contracts.rig_blocks import RigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.rendering.part_maps import part_attributes
 from pointlift.rendering.quality import check_views

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from pointlift.contracts.blocks import TeacherSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest, stable_seed
 from pointlift.contracts.shards import Array
+from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.teachers import clip_network, contrastive
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm

@@ -13,8 +13,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import ImagenetArchitecture, TeacherSettings
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.teacher_blocks import ImagenetArchitecture, TeacherSettings
 from pointlift.teachers import imagenet_network
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm

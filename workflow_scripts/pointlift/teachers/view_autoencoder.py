@@ -14,10 +14,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import ViewTeacherSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import digest
 from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.teacher_blocks import ViewTeacherSettings
 from pointlift.teachers.autoencoder_network import (
     PUBLISHED_BASE_WIDTH,
     BackboneNetwork,

@@ -13,9 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import ImagenetArchitecture, ViewTeacherSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest
+from pointlift.contracts.teacher_blocks import ImagenetArchitecture, ViewTeacherSettings
 from pointlift.operators.cross_entropy import smoothed_cross_entropy
 from pointlift.teachers import imagenet_network
 from pointlift.teachers.best_epoch import train_and_select

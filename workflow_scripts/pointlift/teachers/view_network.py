@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import ViewTeacherSettings
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.teacher_blocks import ViewTeacherSettings
 from pointlift.teachers import imagenet_network
 from pointlift.teachers.preprocessing import Preprocessing
 

@@ -15,10 +15,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import ViewTeacherSettings
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest
 from pointlift.contracts.shards import Array
+from pointlift.contracts.teacher_blocks import ViewTeacherSettings
 from pointlift.teachers.autoencoder_network import ViewAutoencoder, vgg_features
 from pointlift.teachers.best_epoch import train_and_select
 from pointlift.teachers.phases import Phases
