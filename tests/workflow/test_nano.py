@@ -115,7 +115,28 @@ EDITS = {
         "from __future__ import annotations\n\n_NEW = 1",
         {"train_student": 5, "embed_shapes": 3, "finetune_student": 5, "evaluate_task": 11},
     ),
-}
+    "where cameras stand": (  # all that saw a view; the scratch run did not
+        "config.yaml",
+        "layout: ring, num_views: 4}",
+        "layout: sphere, num_views: 4}",
+        {"render_views": 3, "compute_visibility": 2, "train_teacher": 1, "extract_features": 3, "train_student": 3,
+         "embed_shapes": 3, "finetune_student": 10, "evaluate_task": 16},
+    ),
+    "how many points": (  # no picture and no teacher
+        "config.yaml",
+        "num_points: 128\n    shard_size: 128",
+        "num_points: 120\n    shard_size: 128",
+        {"sample_points": 2, "compute_visibility": 2, "train_student": 3, "embed_shapes": 4, "finetune_student": 12,
+         "evaluate_task": 20},
+    ),
+    "a teacher's weights": (  # the run whose teacher is another one stays
+        "config.yaml",
+        "recipe: {epochs: 20, batch_size: 32,",
+        "recipe: {epochs: 21, batch_size: 32,",
+        {"train_teacher": 1, "extract_features": 2, "train_student": 2, "embed_shapes": 2, "finetune_student": 8,
+         "evaluate_task": 12},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("edit", EDITS)

@@ -55,6 +55,23 @@ class TaskSettings(Settings):
         return ()
 
 
+class FinetuningSettings(TaskSettings):
+    """What every task says that trains the student with a head of its own, alone or jointly with distillation."""
+
+    recipe: Recipe
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability taken from the label and shared by the K - 1 others (PointMCD: 0.2; parts of PointNet: 0.05)."""
+    task_weight: float = Field(default=1.0, gt=0.0)
+    """Of the task's loss, beside a distillation loss (PointMCD: 0.1; parts of DGCNN: 1)."""
+    orthogonality_weight: float = Field(default=0.001, ge=0.0)
+    """Of the student's orthogonality term, where it has one and no distillation method weights it already."""
+    log_every: int = Field(default=10, ge=1)
+    """Epochs between two looks at val and test; the last epoch is always looked at."""
+    finetunes: ClassVar[bool] = True
+    joint: ClassVar[bool] = True
+    protocols: ClassVar[tuple[str, ...]] = ("pointmcd_authors",)
+
+
 Arm = Literal[
     "scratch",
     "control",

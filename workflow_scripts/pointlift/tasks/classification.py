@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.blocks import FinetuningSettings
 from pointlift.contracts.metrics import Value
-from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.shards import Array
 from pointlift.tasks.judgement import Judgement, accuracy, best_on_test, mean_class_accuracy, right
 from pointlift.tasks.shapes import Predictions, Shapes
@@ -19,26 +18,14 @@ if TYPE_CHECKING:  # judging imports no torch
     from pointlift.tasks.classifier import Classifier
 
 
-class Settings(TaskSettings):
+class Settings(FinetuningSettings):
     """Finetuning for classification."""
 
     kind: Literal["classification"]
-    recipe: Recipe
     regime: Literal["all", "frozen"] = "all"
     """``all``: student and head are trained. ``frozen``: only a linear layer on the student's frozen embedding."""
     head_width: int = Field(default=512, ge=1)
     """Width of the head's hidden block; without meaning when frozen."""
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability taken from the label and shared by the K - 1 others (PointMCD: 0.2)."""
-    task_weight: float = Field(default=1.0, gt=0.0)
-    """Of the classification loss, beside a distillation loss (PointMCD: 0.1)."""
-    orthogonality_weight: float = Field(default=0.001, ge=0.0)
-    """Of the student's orthogonality term, where it has one and no distillation method weights it already."""
-    log_every: int = Field(default=10, ge=1)
-    """Epochs between two looks at val and test; the last epoch is always looked at."""
-    finetunes: ClassVar[bool] = True
-    joint: ClassVar[bool] = True
-    protocols: ClassVar[tuple[str, ...]] = ("pointmcd_authors",)
     answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "predictions"
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.blocks import FinetuningSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.metrics import Value
-from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.shards import Array
 from pointlift.tasks.judgement import Judgement, best_on_test
 from pointlift.tasks.part_scores import PartCounts, class_means, count_parts, shape_iou
@@ -22,11 +21,10 @@ if TYPE_CHECKING:  # judging imports no torch
     from pointlift.tasks.segmenter import Segmenter
 
 
-class Settings(TaskSettings):
+class Settings(FinetuningSettings):
     """Finetuning for part segmentation."""
 
     kind: Literal["part_segmentation"]
-    recipe: Recipe
     head_widths: tuple[int, ...] = Field(default=(512, 256, 128), min_length=1)
     """Blocks over [token, embedding, class, levels] of every point, before the last layer (PointMCD's PointNet)."""
     head_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -37,17 +35,6 @@ class Settings(TaskSettings):
     """False: the student's tokens reach the head only through its embedding and levels (DGCNN's form)."""
     level_blocks: tuple[tuple[int, ...], ...] = ()
     """Blocks after each level of the student is joined, coarsest first (PointNet++'s feature propagation); (): none."""
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability taken from the part and shared by the P - 1 others."""
-    task_weight: float = Field(default=1.0, gt=0.0)
-    """Of the segmentation loss, beside a distillation loss (PointMCD's PointNet: 0.1)."""
-    orthogonality_weight: float = Field(default=0.001, ge=0.0)
-    """Of the student's orthogonality term, where it has one and no distillation method weights it already."""
-    log_every: int = Field(default=10, ge=1)
-    """Epochs between two looks at val and test; the last epoch is always looked at."""
-    finetunes: ClassVar[bool] = True
-    joint: ClassVar[bool] = True
-    protocols: ClassVar[tuple[str, ...]] = ("pointmcd_authors",)
     answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "part_predictions"
 
 
