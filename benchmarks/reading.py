@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
-sys.path.insert(0, str(Path(__file__).parent))
 
 from reading_formats import FORMATS, Format
 

@@ -38,7 +38,7 @@ def test_the_report_folder_holds_the_contract(finished_nano):
     summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
     assert list(summary.columns) == SUMMARY_COLUMNS
     assert set(summary["arm"]) == {"scratch", "mcd", "shuffled", "random_teacher", "control"}
-    assert set(summary["task"]) == {"classification", "linear_probe", "few_shot"}
+    assert set(summary["task"]) == {"classification", "part_segmentation", "linear_probe", "few_shot"}
     assert set(summary["protocol"]) == {"procedural/nano/transfer", "procedural/nano/joint"}
     assert set(summary["selection"]) == {"last", "val"}
     accuracy = summary[summary["metric"].str.startswith("accuracy")]["value"]
@@ -101,7 +101,7 @@ def test_distillation_never_saw_the_task_or_its_labels(finished_nano):
 
 
 EDITS = {
-    "one task's setting": ("config.yaml", "shots: [1, 3], draws: 3", "shots: [1, 2], draws: 3", {"evaluate_task": 4}),
+    "one task's setting": ("config.yaml", "shots: [1, 3]\n", "shots: [1, 2]\n", {"evaluate_task": 4}),
     "a comment in config": ("config.yaml", "suite: mini #", "# a comment\nsuite: mini #", {}),
     "a docstring": (
         "workflow_scripts/pointlift/geometry/cameras.py",
@@ -113,7 +113,7 @@ EDITS = {
         "workflow_scripts/pointlift/distillation/pointmcd.py",
         "from __future__ import annotations",
         "from __future__ import annotations\n\n_NEW = 1",
-        {"train_student": 5, "embed_shapes": 3, "finetune_student": 5, "evaluate_task": 11},
+        {"train_student": 5, "embed_shapes": 3, "finetune_student": 10, "evaluate_task": 16},
     ),
     "where cameras stand": (  # all that saw a view; the scratch run did not
         "config.yaml",

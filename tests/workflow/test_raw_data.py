@@ -24,7 +24,7 @@ from pointlift.jobs import Jobs
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 URL = "https://example.org/set.zip"
-FETCHED = {"kind": "psb", "folder": "set", "files": [{"name": "set.zip", "urls": [URL]}]}
+FETCHED = {"kind": "psb", "protocol": "psb/leaf", "folder": "set", "files": [{"name": "set.zip", "urls": [URL]}]}
 LICENCE = {
     "name": "Owner's terms",
     "page": "https://example.org/form",
