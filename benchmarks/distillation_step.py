@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from pointlift.contracts.settings import parse
 from pointlift.distillation import pointmcd
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import StudentOutput, shape_of
 from pointlift.operators.target_statistics import target_statistics
 from pointlift.students import pointnet
 
@@ -70,7 +70,9 @@ def step_of(words: argparse.Namespace, batch: dict[str, Tensor], pool: Pool | No
     task = Control(student.width).to(words.device)
     method_block = {"kind": "pointmcd", "weight": 0.0 if pool is None else 1.0}
     targets = target_statistics(batch["target"].cpu().numpy())
-    method = pointmcd.build(parse(pointmcd.Settings, method_block, "method"), student.width, targets).to(words.device)
+    method = pointmcd.build(parse(pointmcd.Settings, method_block, "method"), shape_of(student), targets).to(
+        words.device
+    )
     optimiser = torch.optim.SGD([*student.parameters(), *task.parameters(), *method.parameters()], lr=0.01)
 
     def step() -> None:

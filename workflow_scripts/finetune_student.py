@@ -12,12 +12,13 @@ from pointlift.contracts.settings import parse
 from pointlift.distillation.pairs import apply_arm, prepare, read_pairs, train_ids
 from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.initialisation import initialised
+from pointlift.operators.student_output import StudentShape, shape_of
 from pointlift.operators.target_statistics import target_statistics
 from pointlift.tasks.finetuning import Companion, FinetuneSettings, Finetuning
 from pointlift.tasks.shapes import read_clouds
 
 
-def companion(arguments: argparse.Namespace, settings: FinetuneSettings, student_width: int) -> Companion:
+def companion(arguments: argparse.Namespace, settings: FinetuneSettings, shape: StudentShape) -> Companion:
     """The distillation method of a joint run, with its pairs of the train split as the arm wants them."""
     shards = arguments.points, arguments.visibility, arguments.features
     pairs = read_pairs(*shards, max_quarantined=settings.max_quarantined, chosen=train_ids(arguments.manifest))
@@ -25,7 +26,7 @@ def companion(arguments: argparse.Namespace, settings: FinetuneSettings, student
     module = rooms.load("distillation", settings.method_block()["kind"])
     block = parse(module.Settings, settings.method_block(), "method")
     targets = target_statistics(pairs.target)
-    method = initialised(lambda: module.build(block, student_width, targets), "method", settings.seed)
+    method = initialised(lambda: module.build(block, shape, targets), "method", settings.seed)
     return Companion(method, pairs.ids, pairs.arrays(), prepare)
 
 
@@ -37,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
     load_student(arguments.weights, student, json.loads(block.model_dump_json()))
     task = tasks.build(parse(tasks.Settings, settings.task, "task"))
     shapes = read_clouds(arguments.manifest, arguments.points)
-    beside = companion(arguments, settings, student.width) if settings.form == "joint" else None
+    beside = companion(arguments, settings, shape_of(student)) if settings.form == "joint" else None
     finetuning = Finetuning(task, student, shapes, settings.seed, beside)
     folder = arguments.output.parent
     finetuning.run(settings, folder, **training_options(arguments))

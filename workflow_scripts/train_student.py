@@ -14,6 +14,7 @@ from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, read
 from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
 from pointlift.operators.checkpoint import save_student
 from pointlift.operators.initialisation import initialised
+from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
 
 
@@ -34,7 +35,9 @@ def main(arguments: argparse.Namespace) -> None:
         val = read_val_pairs(*shards, manifest=arguments.manifest, excluded=excluded)
         pairs = apply_arm(pairs, settings.arm, settings.seed)
         targets = target_statistics(pairs.target)
-        method = initialised(lambda: methods.build(method_settings, student.width, targets), "method", settings.seed)
+        method = initialised(
+            lambda: methods.build(method_settings, shape_of(student), targets), "method", settings.seed
+        )
         distil(student, method, pairs, settings, folder, val=val, **training_options(arguments))
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))
     write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")

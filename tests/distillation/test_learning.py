@@ -14,6 +14,7 @@ from pointlift.contracts.settings import parse
 from pointlift.distillation.pairs import Pairs, apply_arm
 from pointlift.distillation.training import DistillationSettings, distil
 from pointlift.operators.initialisation import initialised
+from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
 
 SHAPES, HELD, POINTS, VIEWS, WIDTH = 32, 8, 64, 6, 12
@@ -48,7 +49,7 @@ def history(folder, arm, seed):
     student = initialised(lambda: students.build(parse(students.Settings, STUDENT, "student")), "student", seed)
     method = initialised(
         lambda: methods.build(
-            parse(methods.Settings, settings.method, "method"), student.width, target_statistics(train.target)
+            parse(methods.Settings, settings.method, "method"), shape_of(student), target_statistics(train.target)
         ),
         "method",
         seed,

@@ -9,7 +9,7 @@ import torch
 from pointlift import rooms
 from pointlift.contracts.settings import parse
 from pointlift.operators.initialisation import initialised
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import StudentOutput, StudentShape
 from pointlift.operators.target_statistics import target_statistics
 
 KINDS = rooms.available("distillation")
@@ -48,7 +48,9 @@ def method_of(kind, signed, device="cpu"):
     settings = parse(member.Settings, {"kind": kind}, "method")
     targets = target_statistics(batch_of(64, signed)["target"].numpy().astype(np.float16))
     assert targets.nonnegative is not signed
-    return initialised(lambda: member.build(settings, WIDTH, targets), "method", 0).to(device)
+    return initialised(lambda: member.build(settings, StudentShape(WIDTH, WIDTH, None), targets), "method", 0).to(
+        device
+    )
 
 
 @pytest.mark.parametrize("signed", [True, False])

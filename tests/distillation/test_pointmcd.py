@@ -8,10 +8,12 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.distillation.pointmcd import Settings, build, relu_head
 from pointlift.operators.initialisation import initialised
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import StudentOutput, StudentShape
 from pointlift.operators.target_statistics import TargetStatistics, target_statistics
 
 BATCH, POINTS, WIDTH, VIEWS = 5, 30, 8, 4
+
+SHAPE = StudentShape(WIDTH, WIDTH, None)
 
 
 def settings(**values):
@@ -64,17 +66,17 @@ def test_the_published_head_has_525312_parameters():
 
 @pytest.mark.parametrize(("nonnegative", "kinds"), [(True, ["Linear", "BatchNorm1d", "ReLU"]), (False, None)])
 def test_auto_chooses_the_head_by_the_sign_of_the_targets(nonnegative, kinds):
-    head = build(settings(), WIDTH, plain(nonnegative=nonnegative)).head
+    head = build(settings(), SHAPE, plain(nonnegative=nonnegative)).head
     assert ([type(layer).__name__ for layer in head] if kinds else type(head).__name__) == (kinds or "Linear")
 
 
 def test_a_relu_head_for_signed_targets_is_refused():
     with pytest.raises(ConfigError, match="linear"):
-        build(settings(head="relu"), WIDTH, plain(nonnegative=False))
+        build(settings(head="relu"), SHAPE, plain(nonnegative=False))
 
 
 def test_loss_is_zero_at_the_target_and_the_mean_size_of_the_target_at_zero():
-    method, output, batch = through(build(settings(head="linear"), WIDTH, plain())), student_output(), batch_of()
+    method, output, batch = through(build(settings(head="linear"), SHAPE, plain())), student_output(), batch_of()
     reached = {**batch, "target": pooled(output, batch["visible"])}
     assert view_loss(method, output, reached) == 0.0
     blind = {**batch, "visible": torch.zeros_like(batch["visible"])}
@@ -82,7 +84,7 @@ def test_loss_is_zero_at_the_target_and_the_mean_size_of_the_target_at_zero():
 
 
 def test_relu_head_equals_the_formula_in_float64():
-    method = build(settings(weight=2.5), WIDTH, plain(6)).double()
+    method = build(settings(weight=2.5), SHAPE, plain(6)).double()
     output, batch = student_output(), batch_of(width=6)
     output = output._replace(tokens=output.tokens.double())
     linear, norm, _ = method.head
@@ -97,7 +99,7 @@ def test_signed_targets_are_standardised_per_dimension():
     batch = batch_of(signed=True)
     batch["target"] = batch["target"] * torch.logspace(-2, 2, WIDTH) + 7.0
     statistics = target_statistics(batch["target"].numpy())._replace(nonnegative=False)
-    method = through(build(settings(), WIDTH, statistics))
+    method = through(build(settings(), SHAPE, statistics))
     blind = {**batch, "visible": torch.zeros_like(batch["visible"])}
     rows = batch["target"].double().flatten(0, 1)
     standardised = (rows - rows.mean(0)) / rows.std(0, unbiased=False)
@@ -111,7 +113,7 @@ def test_the_teachers_units_do_not_matter(head):
     for unit in (1.0, 64.0):
         given = {**batch, "target": unit * batch["target"]}
         method = initialised(
-            lambda given=given: build(settings(head=head), WIDTH, target_statistics(given["target"].numpy())), "method"
+            lambda given=given: build(settings(head=head), SHAPE, target_statistics(given["target"].numpy())), "method"
         )
         output = student_output()
         output.tokens.requires_grad_()
@@ -125,7 +127,7 @@ def test_the_teachers_units_do_not_matter(head):
 def test_a_relu_head_meets_targets_of_mean_square_one():
     batch = batch_of()
     batch["target"] = batch["target"] * torch.logspace(-2, 2, WIDTH)
-    method = build(settings(), WIDTH, target_statistics(batch["target"].numpy()))
+    method = build(settings(), SHAPE, target_statistics(batch["target"].numpy()))
     with torch.no_grad():
         method.head[1].weight.zero_()  # the head says 0 whatever it is given
     rows = batch["target"].double().flatten(0, 1)
@@ -138,7 +140,7 @@ def test_unscaled_targets_give_the_published_loss():
     batch = batch_of()
     batch["target"] = batch["target"] * torch.logspace(-2, 2, WIDTH)
     statistics = target_statistics(batch["target"].numpy())
-    method = build(settings(scale_targets=False), WIDTH, statistics)
+    method = build(settings(scale_targets=False), SHAPE, statistics)
     with torch.no_grad():
         method.head[1].weight.zero_()
     assert view_loss(method, student_output(), batch) == pytest.approx(batch["target"].abs().mean().item(), rel=1e-6)
@@ -147,7 +149,7 @@ def test_unscaled_targets_give_the_published_loss():
 def test_cosine_is_reported_in_the_teachers_own_space():
     output, batch = student_output(), batch_of(signed=True)
     mean, sd = np.linspace(-3, 3, WIDTH, dtype=np.float32), np.linspace(0.5, 2, WIDTH, dtype=np.float32)
-    method = through(build(settings(), WIDTH, TargetStatistics(mean, sd, False)))
+    method = through(build(settings(), SHAPE, TargetStatistics(mean, sd, False)))
     own = pooled(output, batch["visible"]) * torch.from_numpy(sd) + torch.from_numpy(mean)
     wanted = torch.nn.functional.cosine_similarity(own, batch["target"], dim=-1).mean().item()
     assert method(output, batch)["cosine"].item() == pytest.approx(wanted, rel=1e-5)
@@ -159,7 +161,7 @@ def test_cosine_is_reported_in_the_teachers_own_space():
 def test_cosine_loss_ignores_length_and_is_two_for_opposite_vectors():
     output, batch = student_output(), batch_of()
     batch["visible"][:] = True
-    method = through(build(settings(loss="cosine", head="linear"), WIDTH, plain()))
+    method = through(build(settings(loss="cosine", head="linear"), SHAPE, plain()))
     target = pooled(output, batch["visible"])
     assert view_loss(method, output, {**batch, "target": 5 * target}) == pytest.approx(0.0, abs=1e-6)
     assert view_loss(method, output, {**batch, "target": -target}) == pytest.approx(2.0, rel=1e-6)
@@ -168,7 +170,7 @@ def test_cosine_loss_ignores_length_and_is_two_for_opposite_vectors():
 @pytest.mark.parametrize("head", ["relu", "linear"])
 @pytest.mark.parametrize("loss", ["l1", "cosine"])
 def test_views_may_be_permuted_with_their_targets_and_doubled(head, loss):
-    method = build(settings(head=head, loss=loss), WIDTH, plain()).train()
+    method = build(settings(head=head, loss=loss), SHAPE, plain()).train()
     output, batch = student_output(), batch_of()
     value = view_loss(method, output, batch)
     flipped = {name: array.flip(1) for name, array in batch.items()}
@@ -179,7 +181,7 @@ def test_views_may_be_permuted_with_their_targets_and_doubled(head, loss):
 
 
 def test_points_may_be_permuted_with_their_mask_only():
-    method = build(settings(), WIDTH, plain()).eval()
+    method = build(settings(), SHAPE, plain()).eval()
     output, batch = student_output(), batch_of()
     order = torch.randperm(POINTS, generator=torch.Generator().manual_seed(3))
     value = view_loss(method, output, batch)
@@ -189,7 +191,7 @@ def test_points_may_be_permuted_with_their_mask_only():
 
 
 def test_tokens_of_groups_use_the_mask_of_their_points():
-    method = build(settings(), WIDTH, plain()).eval()
+    method = build(settings(), SHAPE, plain()).eval()
     output, batch = student_output(), batch_of()
     index = torch.randperm(POINTS, generator=torch.Generator().manual_seed(4))[:12]
     fewer = output._replace(tokens=output.tokens[:, index], token_index=index.expand(BATCH, -1))
@@ -200,7 +202,7 @@ def test_tokens_of_groups_use_the_mask_of_their_points():
 
 def test_tokens_of_groups_may_be_carried_to_all_points():
     """A point's vector is then the mean of its three nearest tokens, by inverse squared distance."""
-    method = through(build(settings(head="linear", masks="interpolate"), WIDTH, plain()).eval())
+    method = through(build(settings(head="linear", masks="interpolate"), SHAPE, plain()).eval())
     output, batch = student_output(points=9), batch_of(signed=True)
     generator = torch.Generator().manual_seed(7)
     places, batch["points"] = torch.randn(BATCH, 9, 3, generator=generator), torch.randn(BATCH, POINTS, 3)
@@ -212,8 +214,8 @@ def test_tokens_of_groups_may_be_carried_to_all_points():
     wanted = pooled(output._replace(tokens=torch.stack(carried)), batch["visible"])
     loss = view_loss(method, output._replace(token_xyz=places), batch)
     assert loss == pytest.approx((wanted - batch["target"]).abs().mean().item(), rel=1e-4)
-    per_point, plainly = student_output(), build(settings(), WIDTH, plain()).eval()
-    other = build(settings(masks="interpolate"), WIDTH, plain()).eval()
+    per_point, plainly = student_output(), build(settings(), SHAPE, plain()).eval()
+    other = build(settings(masks="interpolate"), SHAPE, plain()).eval()
     other.load_state_dict(plainly.state_dict())
     assert view_loss(other, per_point, batch_of()) == view_loss(plainly, per_point, batch_of())
 
@@ -223,7 +225,7 @@ def test_empty_views_are_kept_or_dropped(head):
     output, batch = student_output(), batch_of()
     batch["visible"][0, 1] = batch["visible"][2, 0] = batch["visible"][2, 3] = False
     kept, dropped = (
-        initialised(lambda rule=rule: build(settings(head=head, empty_views=rule), WIDTH, plain()), "method")
+        initialised(lambda rule=rule: build(settings(head=head, empty_views=rule), SHAPE, plain()), "method")
         for rule in ("keep", "drop")
     )
     rows = pooled(output, batch["visible"]).flatten(0, 1)
@@ -239,7 +241,7 @@ def test_empty_views_are_kept_or_dropped(head):
 
 
 def test_nothing_seen_at_all_is_no_loss_when_dropped():
-    method = build(settings(empty_views="drop"), WIDTH, plain())
+    method = build(settings(empty_views="drop"), SHAPE, plain())
     output, batch = student_output(), batch_of()
     output.tokens.requires_grad_()
     loss = method(output, {**batch, "visible": torch.zeros_like(batch["visible"])})["view_loss"]
@@ -249,7 +251,7 @@ def test_nothing_seen_at_all_is_no_loss_when_dropped():
 
 
 def test_weight_zero_is_the_control_and_builds_no_head():
-    method = build(settings(weight=0.0), WIDTH, plain())
+    method = build(settings(weight=0.0), SHAPE, plain())
     values = method(student_output(losses={"orthogonality": torch.tensor(3.0)}), batch_of())
     assert values["view_loss"] == 0.0
     assert values["orthogonality_loss"] == pytest.approx(0.003)
@@ -257,12 +259,6 @@ def test_weight_zero_is_the_control_and_builds_no_head():
 
 
 def test_orthogonality_is_weighted_here():
-    method = build(settings(orthogonality_weight=0.5), WIDTH, plain())
+    method = build(settings(orthogonality_weight=0.5), SHAPE, plain())
     values = method(student_output(losses={"orthogonality": torch.tensor(3.0)}), batch_of())
     assert values["orthogonality_loss"] == pytest.approx(1.5)
-
-
-def test_signed_tokens_are_refused():
-    output = student_output()
-    with pytest.raises(ValueError, match="ReLU"):
-        build(settings(), WIDTH, plain())(output._replace(tokens=output.tokens - 1.0), batch_of())

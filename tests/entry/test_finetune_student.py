@@ -19,6 +19,7 @@ from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
 from pointlift.distillation.pairs import prepare
 from pointlift.operators.checkpoint import save_student
+from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import TargetStatistics
 from pointlift.tasks.finetuning import Companion, Finetuning
 from pointlift.tasks.part_segmentation import Settings as PartSettings
@@ -179,7 +180,7 @@ def published(dataset):
     student = students.build(parse(students.Settings, {"kind": "pointnet"}, "student"))
     task = tasks.build(parse(tasks.Settings, {**TASK, "head_width": 512}, "task"))
     targets = TargetStatistics(np.zeros(512, np.float32), np.ones(512, np.float32), nonnegative=True)
-    method = methods.build(parse(methods.Settings, {"kind": "pointmcd"}, "method"), student.width, targets)
+    method = methods.build(parse(methods.Settings, {"kind": "pointmcd"}, "method"), shape_of(student), targets)
     shapes = replace(read_clouds(dataset["manifest"][0], dataset["points"]), num_classes=40)
     return Finetuning(task, student, shapes, 0, Companion(method, (shapes.ids[0],), {}, prepare))
 

@@ -10,6 +10,7 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.distillation.pointmcd import relu_head
 from pointlift.operators.neighbours import interpolate_rows
+from pointlift.operators.student_output import StudentShape
 from pointlift.tasks.part_scores import class_means, count_parts, shape_iou
 from pointlift.tasks.part_segmentation import Settings, build
 from pointlift.tasks.segmenter import SegmentationHead, Segmenter
@@ -78,12 +79,12 @@ def count(*modules):
 def test_parameter_counts_are_those_of_pointmcd():
     """ShapeNetPart: 16 classes, 50 parts."""
     net = student("pointnet")
-    head = SegmentationHead(1024, (), 16, 50, settings())
+    head = SegmentationHead(StudentShape(1024, 1024, None), (), 16, 50, settings())
     assert count(net, head) == 1_728_009
     assert count(net, head, relu_head(1024, 512)) == 2_253_321  # with what only training needs
     net = student("dgcnn", widths=[[64, 64], [64, 64], 64], num_neighbours=40)
     changes = {"head_widths": [256, 256, 128], "head_dropout": 0.5, "category_width": 64, "read_tokens": False}
-    head = SegmentationHead(1024, net.level_widths, 16, 50, settings(**changes))
+    head = SegmentationHead(StudentShape(1024, 1024, None), net.level_widths, 16, 50, settings(**changes))
     assert count(net, head) == 659_072
     assert [type(layer).__name__ for layer in head.last].count("Dropout") == 2
 
@@ -108,7 +109,7 @@ LEVELS = [
 def test_rows_of_a_hierarchical_student_are_carried_to_the_points():
     """With one level and no blocks between, by hand: interpolated twice, joined with what each level knew."""
     net = student("pointnet2", levels=LEVELS, widths=[5]).eval()
-    head = SegmentationHead(5, net.level_widths, 3, 4, settings(head_widths=[8])).eval()
+    head = SegmentationHead(StudentShape(5, 5, None), net.level_widths, 3, 4, settings(head_widths=[8])).eval()
     points, label = torch.randn(2, 30, 3), torch.tensor([2, 0])
     with torch.no_grad():
         output = net(points)
@@ -123,7 +124,9 @@ def test_rows_of_a_hierarchical_student_are_carried_to_the_points():
 
 def test_without_tokens_rows_are_of_the_level_embedding_and_class():
     net = student("dgcnn", widths=[6], token_width=5, num_neighbours=4).eval()
-    head = SegmentationHead(5, net.level_widths, 3, 4, settings(head_widths=[8], read_tokens=False, category_width=7))
+    head = SegmentationHead(
+        StudentShape(5, 5, None), net.level_widths, 3, 4, settings(head_widths=[8], read_tokens=False, category_width=7)
+    )
     points, label = torch.randn(2, 30, 3), torch.tensor([2, 0])
     with torch.no_grad():
         output = net(points)
@@ -135,7 +138,9 @@ def test_without_tokens_rows_are_of_the_level_embedding_and_class():
 
 def test_blocks_between_levels_are_feature_propagation():
     net = student("pointnet2", levels=LEVELS, widths=[5])
-    head = SegmentationHead(5, net.level_widths, 3, 4, settings(head_widths=[8], level_blocks=[[11, 10], [12]]))
+    head = SegmentationHead(
+        StudentShape(5, 5, None), net.level_widths, 3, 4, settings(head_widths=[8], level_blocks=[[11, 10], [12]])
+    )
     sizes = [layer.weight.shape for layer in head.modules() if isinstance(layer, nn.Linear)]
     assert sizes == [(11, 5 + 5 + 3 + 6), (10, 11), (12, 10 + 3), (8, 12), (4, 8)]
     points = torch.randn(2, 30, 3)

@@ -139,8 +139,8 @@ MEMBERS = {
             kind: Literal["toy_match"]
 
 
-        def build(settings, student_width, targets):
-            return Match(student_width, len(targets.mean))
+        def build(settings, student, targets):
+            return Match(student.width, len(targets.mean))
 
 
         class Match(torch.nn.Module):

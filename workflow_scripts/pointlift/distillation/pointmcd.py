@@ -18,7 +18,7 @@ from pointlift.contracts.blocks import MethodSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.operators.layers import shared_layers
 from pointlift.operators.neighbours import interpolate_rows
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import StudentOutput, StudentShape
 from pointlift.operators.target_statistics import TargetStatistics
 from pointlift.operators.visible_pooling import gather_visible, visible_max_pool
 
@@ -48,14 +48,14 @@ class Settings(MethodSettings):
     """Of the student's raw ``orthogonality`` term, where it has one."""
 
 
-def build(settings: Settings, student_width: int, targets: TargetStatistics) -> PointMCD:
-    """The method for a student of this token width and a teacher with these targets.
+def build(settings: Settings, student: StudentShape, targets: TargetStatistics) -> PointMCD:
+    """The method for a student of these widths and a teacher with these targets.
 
     Raises ``ConfigError`` for a ReLU head and targets below zero, which it could never reach.
     """
     if settings.head == "relu" and not targets.nonnegative:
         raise ConfigError("head: relu cannot reach this teacher's targets, some are negative; use auto or linear")
-    return PointMCD(settings, student_width, targets)
+    return PointMCD(settings, student.token_width, targets)
 
 
 class PointMCD(nn.Module):
@@ -64,7 +64,7 @@ class PointMCD(nn.Module):
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, settings: Settings, student_width: int, targets: TargetStatistics) -> None:
+    def __init__(self, settings: Settings, token_width: int, targets: TargetStatistics) -> None:
         super().__init__()
         self.settings = settings
         standardised = settings.head == "linear" or (settings.head == "auto" and not targets.nonnegative)
@@ -74,7 +74,7 @@ class PointMCD(nn.Module):
         self.register_buffer("sd", sd.clone() if standardised else size)
         self.head = None
         if settings.weight > 0:
-            self.head = linear_head(student_width, len(mean)) if standardised else relu_head(student_width, len(mean))
+            self.head = linear_head(token_width, len(mean)) if standardised else relu_head(token_width, len(mean))
 
     def forward(self, output: StudentOutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``batch``: ``visible`` (B, V, N) bool, ``target`` (B, V, D) float and, to interpolate, ``points`` (B, N, 3).
@@ -115,11 +115,11 @@ class PointMCD(nn.Module):
         return {"view_loss": self.settings.weight * distance, "cosine": cosine}
 
 
-def relu_head(student_width: int, teacher_width: int) -> nn.Sequential:
+def relu_head(token_width: int, teacher_width: int) -> nn.Sequential:
     """PointMCD's alignment block: linear without bias, batch norm over all views' rows, ReLU."""
-    return shared_layers(student_width, [teacher_width], bias=False)
+    return shared_layers(token_width, [teacher_width], bias=False)
 
 
-def linear_head(student_width: int, teacher_width: int) -> nn.Linear:
+def linear_head(token_width: int, teacher_width: int) -> nn.Linear:
     """A head that reaches targets of either sign."""
-    return nn.Linear(student_width, teacher_width)
+    return nn.Linear(token_width, teacher_width)

@@ -20,10 +20,10 @@ _MAXIMUM_OF_BAG = 2  # torch.embedding_bag takes its mode as a number
 def visible_max_pool(tokens_BGC: Tensor, visible_BVG: Tensor) -> Tensor:
     """Maximum over the visible tokens of each view, (B, V, C); zero for a view that sees nothing.
 
-    tokens_BGC : float, never negative (a student that ends in a ReLU); visible_BVG : bool. The gradient goes to the
-    token that holds the maximum, and never to a hidden one. Raises ``ValueError`` for a negative token (the maximum
-    over a mask multiplied in, as PointMCD defines it, would silently be another function), ``FloatingPointError`` for
-    NaN (a student that diverged; a maximum could hide it), ``TypeError`` for a mask that is not bool.
+    tokens_BGC : float; visible_BVG : bool. Where no token is negative (a student that ends in a ReLU) it is PointMCD's
+    maximum over the mask multiplied in; else the maximum over the visible tokens alone, which may be negative. The
+    gradient goes to the token that holds it, and never to a hidden one. Raises ``FloatingPointError`` for NaN (a
+    student that diverged; a maximum could hide it), ``TypeError`` for a mask that is not bool.
     """
     _require(tokens_BGC, visible_BVG)
     pooled: Tensor = _VisibleMaximum.apply(tokens_BGC, visible_BVG)
@@ -54,11 +54,8 @@ def _require(tokens_BGC: Tensor, visible_BVG: Tensor) -> None:
     batch, num_tokens, _ = tokens_BGC.shape
     if visible_BVG.ndim != 3 or (visible_BVG.shape[0], visible_BVG.shape[2]) != (batch, num_tokens):
         raise ValueError(f"visible {tuple(visible_BVG.shape)} does not fit tokens {tuple(tokens_BGC.shape)}")
-    smallest = tokens_BGC.detach().min().item() if tokens_BGC.numel() else 0.0
-    if math.isnan(smallest):
+    if tokens_BGC.numel() and math.isnan(tokens_BGC.detach().min().item()):
         raise FloatingPointError("tokens of the student are NaN")
-    if smallest < 0:
-        raise ValueError("tokens must be >= 0: pooling by view needs a student whose last layer is a ReLU")
 
 
 class _VisibleMaximum(torch.autograd.Function):

@@ -14,7 +14,7 @@ from pointlift.contracts.shards import Array
 from pointlift.operators.cross_entropy import require_smoothing, smoothed_cross_entropy
 from pointlift.operators.layers import per_row, shared_layers
 from pointlift.operators.neighbours import interpolate_rows
-from pointlift.operators.student_output import StudentOutput
+from pointlift.operators.student_output import StudentOutput, StudentShape, shape_of
 
 if TYPE_CHECKING:
     from pointlift.tasks.part_segmentation import Settings
@@ -41,7 +41,7 @@ class Segmenter(nn.Module):
                 f"read_tokens: false leaves nothing to tell the points of a {type(student).__name__} apart, which has "
                 "no levels; leave it out"
             )
-        self.head = SegmentationHead(int(student.width), levels, num_classes, num_parts, settings)  # type: ignore[arg-type]
+        self.head = SegmentationHead(shape_of(student), levels, num_classes, num_parts, settings)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses and reported values of a batch: ``points`` (B, N, 3), ``label`` (B,), ``part_label`` (B, N)."""
@@ -85,14 +85,20 @@ class SegmentationHead(nn.Module):
     """
 
     def __init__(
-        self, width: int, level_widths: tuple[int, ...], num_classes: int, num_parts: int, settings: Settings
+        self,
+        student: StudentShape,
+        level_widths: tuple[int, ...],
+        num_classes: int,
+        num_parts: int,
+        settings: Settings,
     ) -> None:
         super().__init__()
         self.num_classes, self.read_tokens = num_classes, settings.read_tokens
         self.category = None
         if settings.category_width is not None:
             self.category = shared_layers(num_classes, [settings.category_width], bias=False)
-        at = (width if settings.read_tokens else 0) + width + (settings.category_width or num_classes)
+        at = (student.token_width if settings.read_tokens else 0) + student.width
+        at += settings.category_width or num_classes
         self.levels = nn.ModuleList()
         for number, level_width in enumerate(reversed(level_widths)):
             widths = settings.level_blocks[number] if number < len(settings.level_blocks) else ()
