@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pointlift.contracts.errors import ArtifactError, ConfigError, MachineError
 from pointlift.contracts.hashing import digest
+from pointlift.operators.weight_files import UNREADABLE, first_line
 from pointlift.teachers.random_network import seeded
-from pointlift.teachers.weight_files import UNREADABLE, first_line
 
 HUB_PREFIX = "hf-hub:"
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}

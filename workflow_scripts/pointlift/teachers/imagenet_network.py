@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from pointlift.contracts.errors import MachineError
-from pointlift.teachers.weight_files import load_strictly
+from pointlift.operators.weight_files import load_strictly
 
 
 def trunk_of(network: nn.Module) -> nn.Module:

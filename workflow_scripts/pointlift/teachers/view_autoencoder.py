@@ -18,6 +18,7 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import digest
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.teacher_blocks import ViewTeacherSettings
+from pointlift.operators.weight_files import load_strictly
 from pointlift.teachers.autoencoder_network import (
     PUBLISHED_BASE_WIDTH,
     BackboneNetwork,
@@ -30,7 +31,6 @@ from pointlift.teachers.random_network import seeded, settle_batch_norm
 from pointlift.teachers.teacher import Teacher, TeacherOutput
 from pointlift.teachers.training_views import StoredViews, TrainingViews, by_view
 from pointlift.teachers.view_network import first_network, preprocessing_of, require_weights, state_of
-from pointlift.teachers.weight_files import load_strictly
 
 _log = logging.getLogger(__name__)
 _EVALUATION_BATCH = 256

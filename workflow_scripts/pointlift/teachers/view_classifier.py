@@ -17,6 +17,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest
 from pointlift.contracts.teacher_blocks import ImagenetArchitecture, ViewTeacherSettings
 from pointlift.operators.cross_entropy import smoothed_cross_entropy
+from pointlift.operators.weight_files import fill, read_weights
 from pointlift.teachers import imagenet_network
 from pointlift.teachers.best_epoch import train_and_select
 from pointlift.teachers.preprocessing import Preprocessing
@@ -24,7 +25,6 @@ from pointlift.teachers.random_network import seeded, settle_batch_norm
 from pointlift.teachers.teacher import Teacher, TeacherOutput
 from pointlift.teachers.training_views import StoredViews, TrainingViews, by_shape
 from pointlift.teachers.view_network import first_network, preprocessing_of, require_weights, state_of
-from pointlift.teachers.weight_files import fill, read_weights
 
 _EVALUATION_BATCH = 256
 

@@ -19,6 +19,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest
 from pointlift.contracts.shards import Array
 from pointlift.contracts.teacher_blocks import ViewTeacherSettings
+from pointlift.operators.weight_files import fill, read_weights
 from pointlift.teachers.autoencoder_network import ViewAutoencoder, vgg_features
 from pointlift.teachers.best_epoch import train_and_select
 from pointlift.teachers.phases import Phases
@@ -28,7 +29,6 @@ from pointlift.teachers.segmenter_network import ViewSegmenter
 from pointlift.teachers.training_views import StoredViews, TrainingViews, with_part_maps
 from pointlift.teachers.view_autoencoder import BackboneTeacher, first_features, learn_to_redraw
 from pointlift.teachers.view_network import preprocessing_of, require_weights, state_of
-from pointlift.teachers.weight_files import fill, read_weights
 from pointlift.training.checkpoint import weights_checksum
 
 _NO_PART = 255  # of a part map

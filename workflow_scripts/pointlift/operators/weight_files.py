@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,21 +30,28 @@ UNREADABLE = (
     AttributeError,
     TypeError,
 )
+_WRAPPER = "module."
+_COUNTER = "num_batches_tracked"
+_LARGEST_FILE = 8 * 1024**3
 _LONGEST_LINE = 250
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Named float32 tensors of a local file: safetensors, npz, or a torch file holding tensors alone.
 
-    Raises ``ArtifactError`` naming the file and the remedy.
+    Names lose the ``module.`` that torch's DataParallel puts before every one of them. Raises
+    ``ArtifactError`` naming the file and the remedy.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: no such weights file; put it there, or change weights_file and paths.archives")
     if path.suffix not in SUFFIXES:
         raise ArtifactError(f"{path}: weights are read from {', '.join(SUFFIXES)} files")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ArtifactError(f"{path}: {path.stat().st_size} bytes; weights files are at most {_LARGEST_FILE} bytes")
     try:
         found = _read(path)
-        return {name: as_float(tensor) for name, tensor in found.items()}
+        wrapped = all(name.startswith(_WRAPPER) for name in found)
+        return {name.removeprefix(_WRAPPER if wrapped else ""): as_float(tensor) for name, tensor in found.items()}
     except UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable weights file ({first_line(error)}); fetch it again") from None
 
@@ -59,26 +66,33 @@ def fill(network: nn.Module, found: Mapping[str, Tensor], path: Path) -> None:
 
     Raises ``ArtifactError`` that lists missing, unexpected and wrongly shaped keys; nothing is loaded then.
     """
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    found = {name: tensor for name, tensor in found.items() if not name.endswith("num_batches_tracked")}
-    problems = [
-        *_listed("missing", sorted(set(wanted) - set(found))),
-        *_listed("unexpected", sorted(set(found) - set(wanted))),
-        *_listed(
-            "of another shape",
-            [
-                f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
-                for name, tensor in wanted.items()
-                if name in found and found[name].shape != tensor.shape
-            ],
-        ),
-    ]
+    found = without_counters(found)
+    problems = misfits({name: tensor.shape for name, tensor in without_counters(network.state_dict()).items()}, found)
     if problems:
         raise ArtifactError(
             f"{path}: does not hold the weights of this architecture: {'; '.join(problems)}; "
             "choose the architecture the file was made with"
         )
     network.load_state_dict(found, strict=False)
+
+
+def without_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All but the counters that batch norms keep: older files lack them, and nothing in eval mode reads them."""
+    return {name: tensor for name, tensor in weights.items() if not name.endswith(_COUNTER)}
+
+
+def misfits(wanted: Mapping[str, Sequence[int]], found: Mapping[str, Tensor]) -> list[str]:
+    """What keeps ``found`` from being exactly the tensors of these names and shapes, a phrase per kind of mistake."""
+    reshaped = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(shape)}"
+        for name, shape in wanted.items()
+        if name in found and tuple(found[name].shape) != tuple(shape)
+    ]
+    return [
+        *listed("missing", sorted(set(wanted) - set(found))),
+        *listed("unexpected", sorted(set(found) - set(wanted))),
+        *listed("of another shape", reshaped),
+    ]
 
 
 def as_float(tensor: Tensor) -> Tensor:
@@ -92,6 +106,14 @@ def first_line(error: BaseException) -> str:
     return words if len(words) <= _LONGEST_LINE else f"{words[:_LONGEST_LINE]} ..."
 
 
+def listed(what: str, names: list[str]) -> list[str]:
+    """One phrase for an error, ``what: first, second, third and 7 more``; none where there is no name."""
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{what}: {', '.join(names[:3])}{more}"]
+
+
 def _read(path: Path) -> Mapping[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
@@ -100,10 +122,3 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
     found = torch.load(path, map_location="cpu", weights_only=True)
     return found.get("state_dict", found)
-
-
-def _listed(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{what}: {', '.join(names[:3])}{more}"]
