@@ -10,19 +10,15 @@ from pointlift.contracts.stages import read_stage, write_stage
 
 
 def main(arguments: Any) -> None:
-    from pointlift.teachers.extraction import extract
-    from pointlift.teachers.teacher import prepare_torch
+    from pointlift.teachers.extraction import extract, frozen
 
     block = arguments.settings["block"]
-    device = prepare_torch(arguments.threads, arguments.device)
     member = rooms.load("teachers", block["kind"])
     settings = parse(member.Settings, block, "teacher")
-    weights = arguments.weights
-    if weights is not None:
-        weights = weights.parent.resolve() / weights.name  # as the user knows it, not by a link
-    teacher = member.build(settings, weights).to(device)
+    teacher = frozen(member, settings, arguments.weights, arguments.threads, arguments.device)
     views = read_stage(arguments.views, "views")
-    arrays = {"embedding": extract(teacher, views, settings.batch_size), "valid": views["valid"]}
+    arrays = {name: views[name] for name in ("valid", "world_to_camera")}
+    arrays["embedding"] = extract(teacher, views, settings.batch_size)
     facts = {"nonnegative": teacher.nonnegative, "width": teacher.width, "teacher": block["kind"]}
     write_stage(arguments.output, "features", views.ids, arrays, quarantine={}, **facts)
 

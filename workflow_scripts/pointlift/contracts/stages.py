@@ -69,7 +69,12 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "num_points": ArraySpec("int64", ("S",)),
         "valid": _VALID,
     },
-    "features": {"embedding": ArraySpec("float16", ("S", "V", "D")), "valid": _VALID},
+    "features": {
+        "embedding": ArraySpec("float16", ("S", "V", "D")),
+        "world_to_camera": ArraySpec("float32", ("V", 4, 4), optional=True),  # of the views
+        "valid": _VALID,
+    },
+    # Patches row by row from the top left, in the space of the same teacher's embedding.
     "tokens": {"tokens": ArraySpec("float16", ("S", "V", "P", "D")), "valid": _VALID},
     # A student's embedding of every shape of a dataset, as one shard.
     "embeddings": {"embedding": ArraySpec("float32", ("S", "C")), "valid": _VALID},

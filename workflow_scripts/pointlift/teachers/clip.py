@@ -14,7 +14,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest, stable_seed
 from pointlift.contracts.shards import Array
 from pointlift.contracts.teacher_blocks import TeacherSettings
-from pointlift.teachers import clip_network, contrastive
+from pointlift.teachers import clip_network, clip_patches, contrastive
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm
 from pointlift.teachers.teacher import Teacher, TeacherOutput
@@ -101,6 +101,10 @@ class ClipTeacher(Teacher):
         found = tower.forward_intermediates(pixels_B3HW, indices=[-1], normalize_intermediates=True, output_fmt="NCHW")
         tokens_BPD = found["image_intermediates"][0].flatten(2).transpose(1, 2)
         return TeacherOutput(found["image_features"].float(), tokens_BPD.float().contiguous())
+
+    def _encode_patches(self, pixels_B3HW: Tensor) -> Tensor:
+        pixels_B3HW = pixels_B3HW.to(_DTYPES[self.settings.precision])
+        return clip_patches.project(self.network.visual, pixels_B3HW).float().contiguous()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts by open_clip's tokenizer of this model, int64 (K, context length)."""

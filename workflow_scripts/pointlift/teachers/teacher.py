@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pointlift.contracts.errors import MachineError
+from pointlift.contracts.errors import ConfigError, MachineError
 from pointlift.teachers.preprocessing import Preprocessing
 
 
@@ -52,6 +52,20 @@ class Teacher(nn.Module, ABC):
     def encode(self, images_BHW3: Tensor, tokens: bool = False) -> TeacherOutput:
         """Encode uint8 images (B, H, W, 3), RGB, square; patch tokens are computed only when asked for."""
         return self._encode(self.preprocessing(images_BHW3.to(self.device)), tokens)
+
+    @torch.no_grad()
+    def encode_patches(self, images_BHW3: Tensor) -> Tensor:
+        """Patches of the same images in the space of ``embedding``: (B, P, D) float32, row by row from the top left.
+
+        Raises ``ConfigError`` for a teacher whose patches lead nowhere in that space.
+        """
+        return self._encode_patches(self.preprocessing(images_BHW3.to(self.device)))
+
+    def _encode_patches(self, pixels_B3HW: Tensor) -> Tensor:  # noqa: ARG002
+        raise ConfigError(
+            f"{type(self).__name__}: this teacher says nothing about patches in the space of its embedding; "
+            "take kind 'clip' with a VisionTransformer or ModifiedResNet of open_clip"
+        )
 
     @abstractmethod
     def _encode(self, pixels_B3HW: Tensor, tokens: bool) -> TeacherOutput:
