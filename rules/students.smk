@@ -9,10 +9,13 @@ rule train_student:
             wildcards.run, "visibility"
         ),
         features=lambda wildcards: GRAPH.distillation_files(wildcards.run, "features"),
+        tokens=lambda wildcards: GRAPH.distillation_files(wildcards.run, "tokens"),
+        init=lambda wildcards: GRAPH.initial_weights(wildcards.run, int(wildcards.seed)),
         manifest=lambda wildcards: GRAPH.distillation_manifests(wildcards.run),
         exclude=lambda wildcards: GRAPH.duplicates(wildcards.run),
     output:
         weights="results/students/{run}/seed{seed}/weights.safetensors",
+        projector="results/students/{run}/seed{seed}/projector.safetensors",
         settings="results/students/{run}/seed{seed}/settings.json",
         history="results/students/{run}/seed{seed}/history.jsonl",
     log:
@@ -35,6 +38,8 @@ rule train_student:
             points=input.points,
             visibility=input.visibility,
             features=input.features,
+            tokens=input.tokens,
+            init=input.init,
             manifest=input.manifest,
             exclude=input.exclude,
         ),
@@ -43,6 +48,7 @@ rule train_student:
     shell:
         "python workflow_scripts/train_student.py --settings {params.settings:q} {params.inputs:q}"
         " --threads {threads} --code {params.code} --output {output.weights:q}"
+        " --projector {output.projector:q}"
         " --checkpoints results/checkpoints/train_student/{wildcards.run}.seed{wildcards.seed}"
         " --curves results/tensorboard/train_student/{wildcards.run}.seed{wildcards.seed} > {log:q} 2>&1"
 
@@ -52,6 +58,10 @@ rule embed_shapes:
     input:
         weights=[
             f"results/students/{{run}}/seed{seed}/weights.safetensors"
+            for seed in SEEDS
+        ],
+        projectors=[
+            f"results/students/{{run}}/seed{seed}/projector.safetensors"
             for seed in SEEDS
         ],
         points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
@@ -78,4 +88,4 @@ rule embed_shapes:
         "Embedding {wildcards.dataset} with run {wildcards.run}"
     shell:
         "python workflow_scripts/embed_shapes.py --settings {params.settings:q} --weights {input.weights:q}"
-        " --points {input.points:q} --threads {threads} --output {output.embeddings:q} > {log:q} 2>&1"
+        " --projector {input.projectors:q} --points {input.points:q} --threads {threads} --output {output.embeddings:q} > {log:q} 2>&1"

@@ -12,6 +12,9 @@ rule finetune_student:
         features=lambda wildcards: GRAPH.joint_files(
             wildcards.run, wildcards.dataset, "features"
         ),
+        tokens=lambda wildcards: GRAPH.joint_files(
+            wildcards.run, wildcards.dataset, "tokens"
+        ),
         weights="results/students/{run}/seed{seed}/weights.safetensors",
     output:
         predictions="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/predictions.safetensors",
@@ -36,7 +39,10 @@ rule finetune_student:
             "finetune_student", wildcards.task, wildcards.dataset, wildcards.run
         ),
         inputs=lambda wildcards, input: JOBS.arguments(
-            points=input.points, visibility=input.visibility, features=input.features
+            points=input.points,
+            visibility=input.visibility,
+            features=input.features,
+            tokens=input.tokens,
         ),
         job="{run}.{task}.{dataset}.{protocol}.seed{seed}",
     message:
@@ -86,6 +92,9 @@ rule evaluate_task:
         answers=lambda wildcards: GRAPH.answers(
             wildcards.run, wildcards.task, wildcards.dataset
         ),
+        prompts=lambda wildcards: GRAPH.prompts(
+            wildcards.run, wildcards.task, wildcards.dataset
+        ),
     output:
         metrics=[
             f"results/metrics/{{run}}/{{task}}/{{dataset}}/{{protocol}}/seed{seed}.json"
@@ -113,8 +122,9 @@ rule evaluate_task:
             if GRAPH.finetunes(wildcards.task, wildcards.dataset)
             else "embeddings"
         ),
+        prompts=lambda wildcards, input: JOBS.arguments(prompts=input.prompts),
     message:
         "Evaluating run {wildcards.run}: {wildcards.task} on {wildcards.dataset}"
     shell:
         "python workflow_scripts/evaluate_task.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --{params.answers} {input.answers:q} --output {output.metrics:q} > {log:q} 2>&1"
+        " --{params.answers} {input.answers:q} {params.prompts:q} --output {output.metrics:q} > {log:q} 2>&1"

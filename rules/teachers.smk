@@ -67,3 +67,67 @@ rule extract_features:
     shell:
         "python workflow_scripts/extract_features.py --settings {params.settings:q} --views {input.views:q}"
         " {params.weights:q} --threads {threads} --output {output.features:q} > {log:q} 2>&1"
+
+
+rule extract_tokens:
+    """Run the frozen teacher over the views of one shard and keep its patch tokens, where a method reads them."""
+    input:
+        views="results/views/{dataset}/{rig}/{shard}.safetensors",
+        weights=lambda wildcards: GRAPH.teacher_weights(wildcards.teacher),
+    output:
+        tokens="results/tokens/{dataset}/{rig}/{teacher}/{shard}.safetensors",
+    log:
+        "results/logs/extract_tokens/{dataset}.{rig}.{teacher}.{shard}.log",
+    benchmark:
+        "results/benchmarks/extract_tokens/{dataset}.{rig}.{teacher}.{shard}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: JOBS.extract_tokens(wildcards.teacher),
+        code=lambda wildcards: JOBS.code(
+            "extract_tokens", ("teachers", wildcards.teacher)
+        ),
+        weights=lambda wildcards, input: JOBS.arguments(weights=input.weights),
+    message:
+        "Extracting {wildcards.teacher} tokens: {wildcards.dataset}, {wildcards.rig}, shard {wildcards.shard}"
+    shell:
+        "python workflow_scripts/extract_tokens.py --settings {params.settings:q} --views {input.views:q}"
+        " {params.weights:q} --threads {threads} --output {output.tokens:q} > {log:q} 2>&1"
+
+
+rule encode_class_prompts:
+    """Tell the frozen teacher the names of a dataset's classes, in the task's prompts."""
+    input:
+        manifest="results/manifest/{dataset}.csv",
+        weights=lambda wildcards: GRAPH.teacher_weights(wildcards.teacher),
+    output:
+        prompts="results/prompts/{dataset}/{teacher}.safetensors",
+    log:
+        "results/logs/encode_class_prompts/{dataset}.{teacher}.log",
+    benchmark:
+        "results/benchmarks/encode_class_prompts/{dataset}.{teacher}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: JOBS.encode_class_prompts(
+            wildcards.teacher, wildcards.dataset
+        ),
+        code=lambda wildcards: JOBS.code(
+            "encode_class_prompts", ("teachers", wildcards.teacher)
+        ),
+        weights=lambda wildcards, input: JOBS.arguments(weights=input.weights),
+    message:
+        "Telling {wildcards.teacher} the classes of {wildcards.dataset}"
+    shell:
+        "python workflow_scripts/encode_class_prompts.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " {params.weights:q} --threads {threads} --output {output.prompts:q} > {log:q} 2>&1"

@@ -1,4 +1,5 @@
-"""Embed every shape of a dataset with one or more students of one block, e.g. all seeds of a run."""
+"""Embed every shape of a dataset with one or more students of one block, e.g. all seeds of a run; and, by what their
+distillation left, put it into the teacher's space."""
 
 from __future__ import annotations
 
@@ -13,14 +14,16 @@ from pointlift.contracts.command import Parser, run
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stages, write_stage
+from pointlift.distillation.projector import load_projector, with_projection
 from pointlift.operators.checkpoint import load_student
+from pointlift.operators.student_output import shape_of
 from pointlift.training.inference import embed_clouds
 from pointlift.training.machine import choose_device, reproducible
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if len(arguments.weights) != len(arguments.output):
-        raise ArtifactError("embed_shapes: as many --output as --weights, in the same order")
+    if not len(arguments.weights) == len(arguments.projector) == len(arguments.output):
+        raise ArtifactError("embed_shapes: as many --output and --projector as --weights, in the same order")
     block = arguments.settings["student"]
     module = rooms.load("students", block["kind"])
     settings = parse(module.Settings, block, "student")
@@ -29,16 +32,19 @@ def main(arguments: argparse.Namespace) -> None:
     offsets = list(itertools.pairwise(points["point_offsets"]))
     clouds = [points["points"][slice(*offsets[row])] for row in rows]
     device = choose_device(arguments.device)
-    for weights, output in zip(arguments.weights, arguments.output, strict=True):
-        student = module.build(settings)
+    for weights, projector, output in zip(arguments.weights, arguments.projector, arguments.output, strict=True):
+        student, method = module.build(settings), load_projector(projector)
         load_student(weights, student, json.loads(settings.model_dump_json()))
         with reproducible(device, arguments.threads):
-            found = embed_clouds(student, clouds, device)
-        embedding = np.zeros((len(points.ids), found.shape[1]), dtype=np.float32)
-        embedding[rows] = found
-        write_stage(output, "embeddings", points.ids, {"embedding": embedding, "valid": points["valid"]})
+            found = embed_clouds(student, clouds, device, with_projection(method and method.to(device)))
+        every = np.zeros((len(points.ids), found.shape[1]), dtype=np.float32)
+        every[rows] = found
+        parts = np.split(every, [shape_of(student).width], axis=1)
+        named = dict(zip(("embedding", "projected"), parts if method is not None else parts[:1], strict=False))
+        write_stage(output, "embeddings", points.ids, {**named, "valid": points["valid"]})
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("weights", "points", "output", many=("weights", "points", "output"))
-    run(main, parser.add_compute().parse_args())
+    parser = Parser(__doc__)
+    names = ("weights", "projector", "points", "output")
+    run(main, parser.add_paths(*names, many=names).add_compute().parse_args())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from pointlift import rooms
 from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.settings import parse
-from pointlift.distillation.pairs import apply_arm, prepare, read_pairs, train_ids
+from pointlift.distillation.arms import apply_arm
+from pointlift.distillation.methods import build_method, method_settings
+from pointlift.distillation.pairs import classes_of, prepare, read_pairs, train_ids
 from pointlift.operators.checkpoint import load_student, save_student
-from pointlift.operators.initialisation import initialised
 from pointlift.operators.student_output import StudentShape, shape_of
 from pointlift.operators.target_statistics import target_statistics
 from pointlift.tasks.finetuning import Companion, FinetuneSettings, Finetuning
@@ -20,13 +20,11 @@ from pointlift.tasks.shapes import read_clouds
 
 def companion(arguments: argparse.Namespace, settings: FinetuneSettings, shape: StudentShape) -> Companion:
     """The distillation method of a joint run, with its pairs of the train split as the arm wants them."""
-    shards = arguments.points, arguments.visibility, arguments.features
-    pairs = read_pairs(*shards, max_quarantined=settings.max_quarantined, chosen=train_ids(arguments.manifest))
-    pairs = apply_arm(pairs, settings.arm, settings.seed)
-    module = rooms.load("distillation", settings.method_block()["kind"])
-    block = parse(module.Settings, settings.method_block(), "method")
-    targets = target_statistics(pairs.target)
-    method = initialised(lambda: module.build(block, shape, targets), "method", settings.seed)
+    shards = {name: getattr(arguments, name) for name in ("points", "visibility", "features", "tokens")}
+    pairs = read_pairs(shards, max_quarantined=settings.max_quarantined, chosen=train_ids(arguments.manifest))
+    pairs = apply_arm(pairs, settings.arm, settings.seed, classes_of(arguments.manifest))
+    targets = None if pairs.target is None else target_statistics(pairs.target)
+    method = build_method(method_settings(settings.method_block()), shape, targets, settings.seed)
     return Companion(method, pairs.ids, pairs.arrays(), prepare)
 
 
@@ -48,6 +46,5 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = Parser(__doc__).add_paths("manifest", "weights", "output").add_paths("points", many=("points",))
-    parser.add_argument("--visibility", type=Path, nargs="*", default=[], help="joint form: shards of the points' rig")
-    parser.add_argument("--features", type=Path, nargs="*", default=[], help="joint form: shards of the teacher")
+    parser.add_optional_paths("visibility", "features", "tokens", text="joint form: shards that its method reads")
     run(main, parser.add_training().parse_args())

@@ -1,4 +1,4 @@
-"""Distil a student from clouds, visibility and a teacher's view embeddings; without a method, initialise it only."""
+"""Distil a student from clouds and what its method reads of a teacher; without a method, initialise it only."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ import argparse
 import json
 from pathlib import Path
 
+from torch import nn
+
 from pointlift import rooms
 from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.files import write_text
 from pointlift.contracts.settings import parse
-from pointlift.distillation.pairs import apply_arm, listed_ids, read_pairs, read_val_pairs, train_ids
+from pointlift.distillation.arms import apply_arm
+from pointlift.distillation.methods import build_method, method_settings
+from pointlift.distillation.pairs import classes_of, read_split_pairs
+from pointlift.distillation.projector import save_projector
 from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
-from pointlift.operators.checkpoint import save_student
+from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.initialisation import initialised
 from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
+
+STAGES = ("points", "visibility", "features", "tokens")
+
+
+def distilled(student: nn.Module, settings: DistillationSettings, arguments: argparse.Namespace) -> None:
+    """Train the student in place; its method's head is left beside the weights."""
+    block = method_settings(settings.method or {})
+    shards = {name: getattr(arguments, name) for name in STAGES}
+    pairs, val = read_split_pairs(shards, arguments.manifest, arguments.exclude, settings.max_quarantined)
+    pairs = apply_arm(pairs, settings.arm, settings.seed, classes_of(arguments.manifest))
+    shape, targets = shape_of(student), None if pairs.target is None else target_statistics(pairs.target)
+    method = build_method(block, shape, targets, settings.seed)
+    distil(student, method, pairs, settings, arguments.output.parent, val=val, **training_options(arguments))
+    save_projector(arguments.projector, method, block.model_dump(mode="json"), shape, targets)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -24,29 +43,20 @@ def main(arguments: argparse.Namespace) -> None:
     students = rooms.load("students", settings.student["kind"])
     student_settings = parse(students.Settings, settings.student, "student")
     student = initialised(lambda: students.build(student_settings), "student", settings.seed)
+    if arguments.init is not None:
+        load_student(arguments.init, student, student_settings.model_dump(mode="json"))
     if settings.method is None:
         leave_untrained(folder)
+        save_projector(arguments.projector)
     else:
-        methods = rooms.load("distillation", settings.method["kind"])
-        method_settings = parse(methods.Settings, settings.method, "method")
-        shards = arguments.points, arguments.visibility, arguments.features
-        chosen, excluded = train_ids(arguments.manifest), listed_ids(arguments.exclude)
-        pairs = read_pairs(*shards, max_quarantined=settings.max_quarantined, chosen=chosen, excluded=excluded)
-        val = read_val_pairs(*shards, manifest=arguments.manifest, excluded=excluded)
-        pairs = apply_arm(pairs, settings.arm, settings.seed)
-        targets = target_statistics(pairs.target)
-        method = initialised(
-            lambda: methods.build(method_settings, shape_of(student), targets), "method", settings.seed
-        )
-        distil(student, method, pairs, settings, folder, val=val, **training_options(arguments))
+        distilled(student, settings, arguments)
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))
     write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("output").add_training()
-    for name in ("points", "visibility", "features"):
-        parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], help="shards; none for a scratch student")
-    parser.add_argument("--exclude", type=Path, nargs="*", default=[], help="tables of shape_id not to be trained on")
+    parser = Parser(__doc__).add_paths("output", "projector").add_training()
+    parser.add_optional_paths(*STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
+    parser.add_argument("--init", type=Path, help="weights of the student to start from")
     run(main, parser.parse_args())

@@ -48,8 +48,14 @@ def test_flipping_radius_that_breaks_hidden_point_removal_is_refused():
     ("values", "message"),
     [
         ({"student": "s", "arm": "mcd"}, "a run without a method is arm scratch"),
-        ({"student": "s", "teacher": "t"}, "without teacher"),
-        ({"student": "s", "method": "m", "arm": "mcd", "teacher": "t", "rig": "r"}, "needs teacher, rig, dataset"),
+        ({"student": "s", "teacher": "t"}, "without init, teacher"),
+        ({"student": "s", "method": "m", "arm": "mcd", "teacher": "t", "rig": "r"}, "needs dataset and recipe"),
+        ({"student": "s", "method": "m", "arm": "mcd", "form": "joint", "dataset": "d"}, "leave dataset and recipe out"),
+        ({"student": "s", "method": "m", "arm": "init_point_mae", "form": "joint", "init": "r"}, "is for form transfer"),
+        (
+            {"student": "s", "method": "m", "arm": "mcd", "init": "r", "dataset": "d", "recipe": RECIPE},
+            "arm init_point_mae is the one",
+        ),
         ({"student": "s", "method": "m", "arm": "scratch", "teacher": "t", "rig": "r", "form": "joint"}, "no method"),
         (
             {"student": "s", "method": "m", "arm": "control", "teacher": "t", "rig": "r", "dataset": "d",

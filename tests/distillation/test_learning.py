@@ -11,7 +11,8 @@ import pytest
 
 from pointlift import rooms
 from pointlift.contracts.settings import parse
-from pointlift.distillation.pairs import Pairs, apply_arm
+from pointlift.distillation.arms import apply_arm
+from pointlift.distillation.pairs import Pairs
 from pointlift.distillation.training import DistillationSettings, distil
 from pointlift.operators.initialisation import initialised
 from pointlift.operators.student_output import shape_of

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from distillation.stored_pairs import NUM_POINTS, NUM_SHAPES, NUM_VIEWS, WIDTH, write_pairs
-from pointlift.contracts.errors import ArtifactError
+from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.manifest import COLUMNS, write_manifest
-from pointlift.contracts.stages import read_stage
-from pointlift.distillation.pairs import apply_arm, derangement, listed_ids, prepare, read_pairs, train_ids
+from pointlift.contracts.stages import read_stage, write_stage
+from pointlift.distillation.arms import apply_arm, derangement
+from pointlift.distillation.pairs import listed_ids, prepare, read_pairs, train_ids
 
 UNCHANGED_ARMS = ("mcd", "random_teacher", "control")
 
 
 def join(paths, **options):
-    return read_pairs(**paths, **{"max_quarantined": 0.0, **options})
+    return read_pairs(paths, **{"max_quarantined": 0.0, **options})
 
 
 def masks(pairs):
@@ -79,7 +80,7 @@ def test_stages_that_do_not_belong_together_are_refused(tmp_path):
     paths = write_pairs(tmp_path)
     with pytest.raises(ArtifactError, match="features and points"):
         join({**paths, "features": write_pairs(tmp_path, first=50)["features"]})
-    with pytest.raises(ArtifactError, match="3 views, features have 4"):
+    with pytest.raises(ArtifactError, match="visibility 3, features 4"):
         join({**paths, "features": write_pairs(tmp_path / "b", views=4)["features"]})
     with pytest.raises(ArtifactError, match="another number of points"):
         join({**paths, "visibility": write_pairs(tmp_path / "c", points=44)["visibility"]})
@@ -178,3 +179,42 @@ def test_batches_are_unpacked_as_numpy_does(tmp_path):
     assert batch["target"].dtype == torch.float32
     assert batch["target"].shape == (5, NUM_VIEWS, WIDTH)
     assert np.array_equal(batch["target"].numpy(), pairs.target[:5].astype(np.float32))
+
+
+def test_within_classes_every_shape_is_taught_as_another_of_its_class(tmp_path):
+    pairs = join(write_pairs(tmp_path))
+    class_of = {shape_id: "ab"[number % 2] for number, shape_id in enumerate(pairs.ids)}
+    changed = apply_arm(pairs, "same_class_shuffled", 0, class_of)
+    from_row = [int(np.flatnonzero((pairs.target == row).all(axis=(1, 2)))[0]) for row in changed.target]
+    assert sorted(from_row) == list(range(len(pairs.ids)))
+    assert all(row != number and row % 2 == number % 2 for number, row in enumerate(from_row))
+    assert changed.points is pairs.points and changed.visible is pairs.visible
+    again, other = (apply_arm(pairs, "same_class_shuffled", seed, class_of).target for seed in (0, 1))
+    assert np.array_equal(again, changed.target) and not np.array_equal(other, changed.target)
+    with pytest.raises(ArtifactError, match="'alone' has one, shape-003"):
+        apply_arm(pairs, "same_class_shuffled", 0, {**class_of, "shape-003": "alone"})
+
+
+def test_only_what_is_given_is_read(tmp_path):
+    pairs = join({"points": write_pairs(tmp_path)["points"]})
+    assert set(pairs.arrays()) == {"points"} and len(pairs.ids) == 12
+    assert set(prepare({"points": torch.from_numpy(pairs.points)})) == {"points"}
+    with pytest.raises(ConfigError, match="does not read that"):
+        apply_arm(pairs, "all_visible", 0)
+
+
+def test_cameras_and_patch_tokens_stand_beside_every_shape(tmp_path):
+    paths = write_pairs(tmp_path)
+    shard = read_stage(paths["features"][0], "features")
+    cameras = np.random.default_rng(0).normal(size=(3, 4, 4)).astype(np.float32)
+    write_stage(paths["features"][0], "features", shard.ids, {**shard.arrays, "world_to_camera": cameras})
+    tokens = np.random.default_rng(1).normal(size=(12, 3, 5, 8)).astype(np.float16)
+    paths["tokens"] = [tmp_path / "tokens.safetensors"]
+    write_stage(paths["tokens"][0], "tokens", shard.ids, {"tokens": tokens, "valid": shard["valid"]})
+    pairs = join(paths)
+    batch = prepare({name: torch.from_numpy(array[2:5].copy()) for name, array in pairs.arrays().items()})
+    assert torch.equal(batch["world_to_camera"], torch.from_numpy(cameras).expand(3, -1, -1, -1))
+    assert torch.equal(batch["patch_tokens"], torch.from_numpy(tokens[2:5]).float())
+    shuffled = apply_arm(pairs, "shuffled", 0)
+    moved = [int(np.flatnonzero((tokens == row).all(axis=(1, 2, 3)))[0]) for row in shuffled.patch_tokens]
+    assert np.array_equal(pairs.target[moved], shuffled.target)

@@ -70,6 +70,7 @@ def finetune(dataset, weights, output, task=None, whole_task=None, kind="predict
             points=dataset["points"],
             visibility=dataset["visibility"] if joint else [],
             features=dataset["features"] if joint else [],
+            tokens=[],
             weights=weights,
             output=output / "predictions.safetensors",
             checkpoints=None,

@@ -19,6 +19,7 @@ from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
 from pointlift.distillation import training
+from pointlift.distillation.projector import load_projector
 from pointlift.operators.checkpoint import load_student
 from pointlift.operators.initialisation import initialised
 from pointlift.students.pointnet import Settings, build
@@ -35,7 +36,7 @@ def settings(**changes):
     return {"run": "r", "student": STUDENT, "method": method, "recipe": RECIPE, "arm": "mcd", "seed": 0, **changes}
 
 
-OUTPUTS = ["history.jsonl", "settings.json", "weights.safetensors"]
+OUTPUTS = ["history.jsonl", "projector.safetensors", "settings.json", "weights.safetensors"]
 SCRATCH = {"method": None, "recipe": None, "arm": "scratch"}
 
 
@@ -44,12 +45,13 @@ def train(folder, paths, curves=False, **changes):
     given = Namespace(
         settings=settings(**changes),
         output=folder / "weights.safetensors",
+        projector=folder / "projector.safetensors",
         threads=1,
         device="cpu",
         checkpoints=None,
         curves=folder / "curves" if curves else None,
         code="",
-        **{"manifest": None, "exclude": [], **paths},
+        **{"manifest": None, "exclude": [], "init": None, "tokens": [], **paths},
     )
     train_student.main(given)
     lines = (folder / "history.jsonl").read_text().splitlines()
@@ -74,10 +76,11 @@ def test_the_command_line_in_a_process_of_its_own_gives_the_same_bytes(tmp_path,
     command += ["--settings", json.dumps(settings()), "--device", "cpu", "--threads", "1"]
     for stage, shards in paths.items():
         command += [f"--{stage}", *map(str, shards)]
-    output = tmp_path / "a" / "weights.safetensors"
-    subprocess.run([*command, "--output", str(output)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    for name, file in {"output": "weights", "projector": "projector"}.items():
+        command += [f"--{name}", str(tmp_path / "a" / f"{file}.safetensors")]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     train(tmp_path / "b", paths)
-    for file in ("weights.safetensors", "history.jsonl", "settings.json"):
+    for file in OUTPUTS:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
@@ -207,6 +210,35 @@ def test_arms_differ_and_seeds_differ(tmp_path, paths):
     found = {arm: train(tmp_path / arm, paths, arm=arm)[0]["rest.0.weight"] for arm in arms}
     found["seed"] = train(tmp_path / "seed", paths, seed=1)[0]["rest.0.weight"]
     assert len({np.asarray(value).tobytes() for value in found.values()}) == len(found)
+
+
+def test_a_run_starts_from_the_student_it_is_given(tmp_path, paths):
+    recipe = {**RECIPE, "learning_rate": 1e-30, "epochs": 1}
+    first, _ = train(tmp_path / "first", paths)
+    again, _ = train(tmp_path / "again", {**paths, "init": tmp_path / "first" / "weights.safetensors"}, recipe=recipe)
+    for name, _ in fresh().named_parameters():
+        torch.testing.assert_close(again[name], first[name], rtol=0, atol=1e-29, msg=name)
+    with pytest.raises(ArtifactError, match="another student block"):
+        other = {**STUDENT, "widths": [8, 16, 24]}
+        train(tmp_path / "b", {**paths, "init": tmp_path / "first" / "weights.safetensors"}, student=other)
+
+
+def test_the_head_that_is_kept_is_the_trained_one(tmp_path, paths):
+    models = []
+
+    class Noted(training.Distillation):
+        def __init__(self, *parts):
+            super().__init__(*parts)
+            models.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Distillation", Noted)
+        train(tmp_path, paths)
+    output = models[0].student(torch.rand(5, NUM_POINTS, 3))
+    kept = load_projector(tmp_path / "projector.safetensors")
+    assert torch.equal(kept.project(output), models[0].method.project(output))
+    train(tmp_path / "scratch", {"points": [], "visibility": [], "features": []}, **SCRATCH)
+    assert load_projector(tmp_path / "scratch" / "projector.safetensors") is None
 
 
 def test_mistakes_are_told_with_their_key(tmp_path, paths):

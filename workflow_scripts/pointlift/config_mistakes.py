@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
+from pointlift.run_mistakes import projection_mistakes, run_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -21,6 +22,7 @@ def reference_mistakes(config: Config) -> list[str]:
     for name, run in config.runs.items():
         for key in ("student", "method", "teacher", "rig", "dataset"):
             mentions.append((f"runs.{name}.{key}", getattr(run, key), f"{key}s"))
+        mentions.append((f"runs.{name}.init", run.init, "runs"))
     for name, task in config.tasks.items():
         mentions.append((f"tasks.{name}.dataset", task.dataset, "datasets"))
     for name, teacher in config.teachers.items():
@@ -32,7 +34,7 @@ def reference_mistakes(config: Config) -> list[str]:
         mentions.append((f"datasets.{name}.meshes_of", getattr(dataset, "meshes_of", None), "datasets"))
     for name, suite in config.suites.items():
         mentions += [(f"suites.{name}.runs", run_name, "runs") for run_name in suite.runs]
-        mentions += [(f"suites.{name}.tasks", task_name, "tasks") for task_name in suite.tasks]
+        mentions += [(f"suites.{name}.tasks", task_name, "tasks") for task_name in suite.task_names()]
     return [
         f"{key}: there is no block {mentioned!r} in {family}; there are: {', '.join(getattr(config, family)) or 'none'}"
         for key, mentioned, family in mentions
@@ -54,7 +56,7 @@ def combination_mistakes(config: Config) -> list[str]:
         if name in dataset.exclude_duplicates_of:
             found.append(f"datasets.{name}.exclude_duplicates_of: names {name!r} itself; nothing would be left of it")
     for name, run in config.runs.items():
-        found += _arm_mistakes(config, name, run)
+        found += run_mistakes(config, name, run)
         found += _name_mistakes(config, f"runs.{name}", name, run.rig)
         if run.dataset is not None:
             found += _render_mistakes(config, f"runs.{name}.dataset", run.dataset, str(run.rig), distils=True)
@@ -69,19 +71,6 @@ def combination_mistakes(config: Config) -> list[str]:
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)
     return found
-
-
-def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
-    """Arm random_teacher is the one with an untrained teacher: under another name it would be its own control."""
-    teacher = config.teachers.get(run.teacher) if run.teacher else None
-    initialisation = getattr(teacher, "initialisation", None)
-    untrained = initialisation == "random" and teacher is not None and teacher.training is None
-    if initialisation is None or run.arm == "control" or untrained == (run.arm == "random_teacher"):
-        return []
-    return [
-        f"runs.{name}.arm: {run.arm!r} does not go with teacher {run.teacher!r}, whose initialisation is "
-        f"{initialisation!r}; arm random_teacher takes a random one, every other arm a trained one"
-    ]
 
 
 def _label_mistakes(config: Config, name: str, teacher: TeacherSettings, dataset: str) -> list[str]:
@@ -187,15 +176,18 @@ def _archive_mistakes(config: Config, name: str, dataset: DatasetSettings) -> li
 
 
 def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
-    if not all(run in config.runs for run in suite.runs) or not all(task in config.tasks for task in suite.tasks):
+    task_names = suite.task_names()
+    if not all(run in config.runs for run in suite.runs) or not all(task in config.tasks for task in task_names):
         return []  # told as missing blocks
+    listed: dict[str, tuple[Any, ...]] = {"runs": suite.runs, "tasks": task_names, "seeds": suite.seeds}
     found = [
         f"suites.{name}.{key}: {value!r} stands there twice"
-        for key in ("runs", "tasks", "seeds")
-        for value in sorted({value for value in getattr(suite, key) if getattr(suite, key).count(value) > 1})
+        for key, values in listed.items()
+        for value in sorted({value for value in values if values.count(value) > 1})
     ]
-    tasks = [config.tasks[task] for task in suite.tasks]
-    rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(suite.tasks))]
+    found += projection_mistakes(config, name, suite)
+    tasks = [config.tasks[task] for task in task_names]
+    rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(task_names))]
     for row in sorted({row for row in rows if rows.count(row) > 1}):
         found.append(f"suites.{name}.tasks: two tasks of kind {row[0]!r} on dataset {row[1]!r} would share one row")
     for run_name in suite.runs:

@@ -48,10 +48,14 @@ def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
     for teacher in graph.trained_teachers:
         yield _entry(graph, "train_teacher", [teacher], graph.teacher_weights(teacher), torch=True)
     for file in sorted({file for run in graph.config.chosen.runs for file in graph.feature_files(run)}):
-        dataset, rig, teacher, shard = file.removesuffix(".safetensors").split("/")[-4:]
-        seen = f"{graph.results}/visibility/{dataset}/{rig}/{shard}.safetensors"
-        yield _entry(graph, "compute_visibility", [dataset, rig, shard], [seen])
-        yield _entry(graph, "extract_features", [dataset, rig, teacher, shard], [file], torch=True)
+        stage, dataset, rig, teacher, shard = file.removesuffix(".safetensors").split("/")[-5:]
+        yield _entry(graph, f"extract_{stage}", [dataset, rig, teacher, shard], [file], torch=True)
+    for file in graph.visibility_files():
+        dataset, rig, shard = file.removesuffix(".safetensors").split("/")[-3:]
+        yield _entry(graph, "compute_visibility", [dataset, rig, shard], [file])
+    for file in sorted({file for row in graph.evaluations for file in graph.prompts(*row)}):
+        dataset, teacher = file.removesuffix(".safetensors").split("/")[-2:]
+        yield _entry(graph, "encode_class_prompts", [dataset, teacher], [file], torch=True)
 
 
 def _run_jobs(graph: Graph) -> Iterator[Entry]:

@@ -176,7 +176,7 @@ class Graph:
         return [self.below_archives(f"teachers.{teacher}.{key}", files[key])] if key in files else []
 
     def distillation_files(self, run: str, stage: str) -> list[str]:
-        """Shards that a transfer run's distillation reads; none for a run without a distillation phase."""
+        """Shards that a transfer run's distillation reads; none where its method does not read this stage."""
         block = self.config.runs[run]
         if block.method is None or block.form == "joint":
             return []
@@ -188,13 +188,21 @@ class Graph:
         return self._seen_files(block, dataset, stage) if block.form == "joint" else []
 
     def _seen_files(self, run: RunSettings, dataset: str, stage: str) -> list[str]:
-        between = {"points": (), "visibility": (run.rig,), "features": (run.rig, run.teacher)}[stage]
+        if stage != "points" and stage not in self.config.methods[str(run.method)].reads():
+            return []
+        taught = (run.rig, run.teacher)
+        between = {"points": (), "visibility": (run.rig,), "features": taught, "tokens": taught}[stage]
         return self.shard_files(stage, dataset, *(str(part) for part in between))
 
     def distillation_manifests(self, run: str) -> list[str]:
         """The distillation set's manifest."""
         block = self.config.runs[run]
         return [self.manifest(block.dataset)] if block.dataset is not None else []
+
+    def initial_weights(self, run: str, seed: int) -> list[str]:
+        """The student that a run's distillation starts from; none for a run from scratch."""
+        start = self.config.runs[run].init
+        return [] if start is None else [self.student_weights(start, seed)]
 
     def duplicates(self, run: str) -> list[str]:
         """Lists of shapes to leave out of a run's distillation: near-duplicates of downstream sets."""
@@ -222,7 +230,7 @@ class Graph:
 
     def task_of(self, kind: str, dataset: str) -> TaskSettings:
         """The task block behind a row of the results (unique in a suite by kind and dataset)."""
-        for name in self.config.chosen.tasks:
+        for name in self.config.chosen.task_names():
             block = self.config.tasks[name]
             if (block.kind, block.dataset) == (kind, dataset):
                 return block
@@ -231,15 +239,10 @@ class Graph:
     def protocol(self, run: str, task: str, dataset: str) -> str:
         """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint.
 
-        Between them stands the published protocol that a task may follow instead of ours.
+        Between them stands what a task says: the published protocol that it follows instead of ours, for one.
         """
-        published = self.task_of(task, dataset).protocol
-        words = [
-            self.config.datasets[dataset].protocol,
-            *([published] if published else []),
-            self.config.runs[run].form,
-        ]
-        return "/".join(words)
+        words = self.task_of(task, dataset).protocol_words()
+        return "/".join([self.config.datasets[dataset].protocol, *words, self.config.runs[run].form])
 
     def protocol_in_path(self, run: str, task: str, dataset: str) -> str:
         """The protocol as one path component."""
@@ -248,11 +251,12 @@ class Graph:
     @cached_property
     def evaluations(self) -> list[tuple[str, str, str]]:
         """(run, task kind, dataset) of the suite's rows. A joint run meets only tasks that train jointly."""
-        found = []
-        for run_name in self.config.chosen.runs:
-            for task_name in self.config.chosen.tasks:
+        found, suite = [], self.config.chosen
+        for run_name in suite.runs:
+            for task_name in suite.task_names():
                 task = self.config.tasks[task_name]
-                if self.config.runs[run_name].form == "transfer" or task.joint:
+                fits = self.config.runs[run_name].form == "transfer" or task.joint
+                if fits and run_name in suite.runs_of(task_name):
                     found.append((run_name, task.kind, task.dataset))
         return found
 
@@ -328,13 +332,26 @@ class Graph:
         )
 
     def feature_files(self, run: str) -> list[str]:
-        """Teacher embeddings that a run reads, for distillation or jointly."""
+        """Teacher embeddings and tokens that a run reads, for distillation or jointly."""
+        return self._read_files(run, "features", "tokens")
+
+    def visibility_files(self) -> list[str]:
+        """Who sees which point, of all shards that the suite's runs read, sorted."""
+        return sorted({file for run in self.config.chosen.runs for file in self._read_files(run, "visibility")})
+
+    def _read_files(self, run: str, *stages: str) -> list[str]:
         block = self.config.runs[run]
         if block.method is None:
             return []
         own = [dataset for name, _, dataset in self.evaluations if name == run]
         datasets = [block.dataset] if block.dataset is not None else own
-        return [file for dataset in datasets for file in self._seen_files(block, dataset, "features")]
+        return [file for dataset in datasets for stage in stages for file in self._seen_files(block, dataset, stage)]
+
+    def prompts(self, run: str, task: str, dataset: str) -> list[str]:
+        """What a run's teacher makes of a dataset's class names, where the task reads it."""
+        if not self.task_of(task, dataset).reads_prompts:
+            return []
+        return [f"{self.results}/prompts/{dataset}/{self.config.runs[run].teacher}.safetensors"]
 
     def answers(self, run: str, task: str, dataset: str) -> list[str]:
         """What evaluate_task reads, one file per seed: predictions of a finetuned student, or frozen embeddings."""

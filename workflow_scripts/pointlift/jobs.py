@@ -97,6 +97,7 @@ class Jobs:
         return canonical_json(
             {
                 "run": run,
+                "init": block.init,
                 "student": _dump(self.config.students[block.student]),
                 "method": _dump(self.config.methods[str(block.method)]) if distils else None,
                 "recipe": _dump(block.recipe) if block.recipe is not None else None,
@@ -105,6 +106,16 @@ class Jobs:
                 "max_quarantined": limit,
             }
         )
+
+    def encode_class_prompts(self, teacher: str, dataset: str) -> str:
+        """encode_class_prompts: the teacher, and the prompts of the task that reads them."""
+        block = next(
+            task
+            for task in map(self.config.tasks.get, self.config.chosen.task_names())
+            if task is not None and task.reads_prompts and task.dataset == dataset
+        )
+        prompts = _dump(block)["prompts"]
+        return canonical_json({"block": _dump(self.config.teachers[teacher]), "prompts": prompts})
 
     def embed_shapes(self, run: str) -> str:
         """embed_shapes: the student."""
@@ -162,6 +173,8 @@ class Jobs:
         config = self.config
         block = self.graph.task_of(task, dataset)
         used: dict[str, Any] = {"run": _dump(run), "task": _dump(block)}
+        if run.init is not None:
+            used["init"] = self._made_of(config.runs[run.init], task, dataset)
         if block.files_used():
             used["task_files"] = {name: file_sha256(PACKAGE / name) for name in block.files_used()}
         teacher = config.teachers.get(run.teacher) if run.teacher else None

@@ -20,10 +20,30 @@ class StudentSettings(Settings):
     kind: str
 
 
+#: What a method may read of a shape beside its points.
+Reading = Literal["visibility", "features", "tokens", "cameras"]
+
+
 class MethodSettings(Settings):
     """What every distillation method block says."""
 
     kind: str
+
+    def reads(self) -> tuple[Reading, ...]:
+        """What a batch holds beside points: ``visible``, ``target``, ``patch_tokens``, ``world_to_camera``."""
+        return ("visibility", "features")
+
+    def arms(self) -> tuple[str, ...] | None:
+        """Arms that a run with this block may call itself; None: any. So no row says what it is not."""
+        return None
+
+    def projects(self) -> bool:
+        """Whether its head puts a shape into the teacher's own space, where it can be asked in words."""
+        return False
+
+    def hides(self) -> bool:
+        """Whether it hides part of each cloud from the student: not beside a task, which wants it whole."""
+        return False
 
 
 class TaskSettings(Settings):
@@ -42,6 +62,8 @@ class TaskSettings(Settings):
     """The kind of shard that it judges."""
     protocols: ClassVar[tuple[str, ...]] = ()
     """Published protocols that it knows."""
+    reads_prompts: ClassVar[bool] = False
+    """Whether it reads what the run's teacher makes of the class names."""
 
     @model_validator(mode="after")
     def _known_protocol(self) -> TaskSettings:
@@ -49,6 +71,14 @@ class TaskSettings(Settings):
             known = ", ".join(self.protocols) or "none"
             raise ValueError(f"protocol {self.protocol!r} is not allowed: a task of this kind knows {known}")
         return self
+
+    def protocol_words(self) -> tuple[str, ...]:
+        """What stands in the name of a row's protocol beside the dataset and the run's form."""
+        return () if self.protocol is None else (self.protocol,)
+
+    def reads_projected(self) -> bool:
+        """Whether it judges shapes in the teacher's space, as the run's method puts them there."""
+        return False
 
     def files_used(self) -> tuple[str, ...]:
         """Files below the package, beside its code, that its results hang on: an edit of one makes them anew."""
@@ -80,6 +110,13 @@ Arm = Literal[
     "shuffled",
     "random_teacher",
     "random_visibility",
+    "concept",
+    "m1",
+    "mean_pool",
+    "same_class_shuffled",
+    "other_teacher",
+    "point_mae",
+    "init_point_mae",
 ]
 
 
@@ -91,6 +128,8 @@ class RunSettings(Settings):
     """
 
     student: str
+    init: str | None = None
+    """A transfer run of this student: distillation starts from its weights of the same seed. None: from scratch."""
     method: str | None = None
     arm: Arm = "scratch"
     form: Literal["transfer", "joint"] = "transfer"
@@ -101,15 +140,25 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _whole(self) -> RunSettings:
-        needed = {"transfer": ("teacher", "rig", "dataset", "recipe"), "joint": ("teacher", "rig")}[self.form]
-        given = [key for key in ("teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
+        given = [key for key in ("init", "teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
+        own = {"transfer": ("dataset", "recipe"), "joint": ()}[self.form]
         if self.method is None:
             if given or self.form == "joint" or self.arm != "scratch":
                 raise ValueError(
-                    "a run without a method is arm scratch, form transfer, without teacher, rig, dataset and recipe"
+                    "a run without a method is arm scratch, form transfer, without init, teacher, rig, dataset and recipe"
                 )
-        elif sorted(given) != sorted(needed):
-            raise ValueError(f"a {self.form} run with a method needs {', '.join(needed)}, and no other of the four")
+        elif sorted(set(given) & {"dataset", "recipe"}) != sorted(own):
+            raise ValueError(
+                "a transfer run with a method needs dataset and recipe"
+                if self.form == "transfer"
+                else "a joint run is trained on the task's dataset by its recipe; leave dataset and recipe out"
+            )
+        elif self.form == "joint" and self.init is not None:
+            raise ValueError("init is for form transfer; a joint run starts from scratch")
+        elif (self.arm == "init_point_mae") != (self.init is not None):
+            raise ValueError(
+                "arm init_point_mae is the one that starts from another run: it has init, no other arm has"
+            )
         elif self.arm == "scratch":
             raise ValueError("arm scratch has no method")
         elif self.arm == "control" and self.form != "joint":
@@ -117,12 +166,29 @@ class RunSettings(Settings):
         return self
 
 
+class TaskOfRuns(Settings):
+    """A task that some runs of a suite meet, not all."""
+
+    task: str
+    runs: tuple[str, ...] = Field(min_length=1)
+
+
 class SuiteSettings(Settings):
     """What ``snakemake --cores all`` builds: these runs, judged by these tasks, once per seed."""
 
     runs: tuple[str, ...] = Field(min_length=1)
-    tasks: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str | TaskOfRuns, ...] = Field(min_length=1)
+    """Names of tasks that every run meets (joint runs: every one that trains jointly), or {task: name, runs: [...]}."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks, in order."""
+        return tuple(one if isinstance(one, str) else one.task for one in self.tasks)
+
+    def runs_of(self, task: str) -> tuple[str, ...]:
+        """The runs that are to meet a task."""
+        named = [one.runs for one in self.tasks if isinstance(one, TaskOfRuns) and one.task == task]
+        return named[0] if named else self.runs
 
 
 class Paths(Settings):

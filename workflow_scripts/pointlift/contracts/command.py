@@ -31,6 +31,12 @@ class Parser(argparse.ArgumentParser):
             self.add_argument(f"--{name}", type=Path, required=True, nargs="*" if name in many else None)
         return self
 
+    def add_optional_paths(self, *names: str, text: str) -> Parser:
+        """Add ``--name PATH ...`` arguments that may be left out: no paths then. ``text``: what they are, for --help."""
+        for name in names:
+            self.add_argument(f"--{name}", type=Path, nargs="*", default=[], help=text)
+        return self
+
     def add_compute(self) -> Parser:
         """Add ``--threads`` (torch threads; bits depend on them, so each rule fixes them) and ``--device``.
 

@@ -1,4 +1,5 @@
-"""What distillation reads: clouds, who sees which point, and the teacher's vector of every view; and the control arms.
+"""What distillation reads: clouds and, as its method asks, who sees which point, what the teacher says of every view or
+patch, and where the cameras stood.
 
 An arm changes the pairs, never the method: so all arms share network, loss, schedule and augmentation.
 """
@@ -6,8 +7,8 @@ An arm changes the pairs, never the method: so all arms share network, loss, sch
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,65 +16,95 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pointlift.contracts.blocks import Arm
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stages
 
 log = logging.getLogger(__name__)
+#: Shards of every stage that are read, by the stage's name. ``points`` is always there.
+Shards = Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Shapes valid in every stage, one row each.
+    """Shapes valid in every stage that was read, one row each; None for what was not read.
 
-    points : (S, N, 3) float32; visible : (S, V, N/8) uint8, bits along the points; target : (S, V, D) float16.
+    points : (S, N, 3) float32; visible : (S, V, N/8) uint8, bits along the points; target : (S, V, D) float16;
+    patch_tokens : (S, V, P, D) float16; world_to_camera : (V, 4, 4) float32, one rig for all shapes.
     """
 
     ids: tuple[str, ...]
     points: Array
-    visible: Array
-    target: Array
+    visible: Array | None = None
+    target: Array | None = None
+    patch_tokens: Array | None = None
+    world_to_camera: Array | None = None
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays by the names that ``prepare`` and the losses know."""
-        return {"points": self.points, "visible": self.visible, "target": self.target}
+        """What was read, one row a shape, by the names that ``prepare`` and the losses know."""
+        found = {
+            "points": self.points,
+            "visible": self.visible,
+            "target": self.target,
+            "patch_tokens": self.patch_tokens,
+        }
+        if self.world_to_camera is not None:
+            found["world_to_camera"] = np.broadcast_to(
+                self.world_to_camera, (len(self.ids), *self.world_to_camera.shape)
+            )
+        return {name: array for name, array in found.items() if array is not None}
 
 
 def read_pairs(
-    points: Sequence[Path],
-    visibility: Sequence[Path],
-    features: Sequence[Path],
+    shards: Shards,
     *,
     max_quarantined: float,
     chosen: Collection[str] | None = None,
     excluded: Collection[str] = (),
 ) -> Pairs:
-    """Join the shards of three stages, in one order, into the pairs of the shapes that all three could use.
+    """Join the shards of some stages, each in the same order, into the pairs of the shapes that all could use.
 
     ``chosen``: only these ids (None: all); ``excluded``: not these. Raises ``ArtifactError`` when the stages do not
     belong together, when nothing is left, or when more than ``max_quarantined`` of the wanted shapes are unusable.
     """
-    stages = {
-        "points": read_stages(points, "points"),
-        "visibility": read_stages(visibility, "visibility"),
-        "features": read_stages(features, "features"),
-    }
+    stages = {name: read_stages(paths, name) for name, paths in shards.items() if paths}
+    if "points" not in stages:
+        raise ArtifactError("no points shards were given; distillation needs them")
     _require_fit(stages)
     rows = _usable_rows(stages, chosen, excluded, max_quarantined)
     clouds = _clouds(stages["points"], rows)
-    if not (stages["visibility"]["num_points"][rows] == clouds.shape[1]).all():
+    seen = stages.get("visibility")
+    if seen is not None and not (seen["num_points"][rows] == clouds.shape[1]).all():
         raise ArtifactError("visibility was computed for another number of points; run snakemake to make it anew")
-    ids = tuple(stages["points"].ids[row] for row in rows)
-    return Pairs(ids, clouds, stages["visibility"]["visible"][rows], stages["features"]["embedding"][rows])
+    return Pairs(
+        ids=tuple(stages["points"].ids[row] for row in rows),
+        points=clouds,
+        visible=_rows(stages, "visibility", "visible", rows),
+        target=_rows(stages, "features", "embedding", rows),
+        patch_tokens=_rows(stages, "tokens", "tokens", rows),
+        world_to_camera=stages["features"].arrays.get("world_to_camera") if "features" in stages else None,
+    )
+
+
+def _rows(stages: Mapping[str, Shard], stage: str, name: str, rows: Array) -> Array | None:
+    return stages[stage][name][rows] if stage in stages else None
+
+
+def read_split_pairs(
+    shards: Shards, manifest: Path | None, exclude: Sequence[Path], max_quarantined: float
+) -> tuple[Pairs, Pairs | None]:
+    """The pairs of the manifest's train split (without one: all), and those of its val split where it has any.
+
+    ``exclude``: tables of ids that are left out of both.
+    """
+    excluded = listed_ids(exclude)
+    train = read_pairs(shards, max_quarantined=max_quarantined, chosen=train_ids(manifest), excluded=excluded)
+    return train, read_val_pairs(shards, manifest=manifest, excluded=excluded)
 
 
 def read_val_pairs(
-    points: Sequence[Path],
-    visibility: Sequence[Path],
-    features: Sequence[Path],
+    shards: Shards,
     *,
     manifest: Path | None,
     excluded: Collection[str] = (),
@@ -86,7 +117,7 @@ def read_val_pairs(
     if not chosen:
         return None
     try:
-        return read_pairs(points, visibility, features, max_quarantined=1.0, chosen=chosen)
+        return read_pairs(shards, max_quarantined=1.0, chosen=chosen)
     except ArtifactError as error:  # the same shards were read for training: what is missing is val shapes alone
         log.warning("nothing is said of the val split: %s", error)
         return None
@@ -102,6 +133,14 @@ def _split_ids(manifest: Path, split: str) -> frozenset[str]:
     return frozenset(rows["shape_id"][rows["split"] == split])
 
 
+def classes_of(manifest: Path | None) -> dict[str, str]:
+    """Class of every shape of a manifest by its id; none without a manifest."""
+    if manifest is None:
+        return {}
+    rows = read_manifest(manifest)
+    return dict(zip(rows["shape_id"], rows["class_name"], strict=True))
+
+
 def listed_ids(tables: Sequence[Path]) -> frozenset[str]:
     """The ids in the column ``shape_id`` of some CSV tables, together."""
     found: set[str] = set()
@@ -115,51 +154,25 @@ def listed_ids(tables: Sequence[Path]) -> frozenset[str]:
     return frozenset(found)
 
 
-def apply_arm(pairs: Pairs, arm: Arm, seed: int) -> Pairs:
-    """The pairs as an arm wants them; arms without a change of their own get them back as they are.
-
-    ``all_visible``: every view sees every point. ``random_visibility``: each view sees as many points as before, drawn
-    anew per shape. ``shuffled``: each shape gets all targets of another shape, none its own.
-    """
-    if arm == "all_visible":
-        mask_SVN = np.ones((*pairs.visible.shape[:2], pairs.points.shape[1]), dtype=bool)
-        return replace(pairs, visible=np.packbits(mask_SVN, axis=-1))
-    if arm == "random_visibility":
-        rows = zip(pairs.ids, pairs.visible, strict=True)
-        masks = [_random_mask(shape_id, mask, pairs.points.shape[1], seed) for shape_id, mask in rows]
-        return replace(pairs, visible=np.stack(masks))
-    if arm == "shuffled":
-        return replace(pairs, target=pairs.target[derangement(len(pairs.ids), seed)])
-    return pairs
-
-
-def derangement(count: int, seed: int) -> Array:
-    """A random permutation (count,) int64 in which nothing stays in place: one cycle through all (Sattolo, 1986)."""
-    if count < 2:
-        raise ArtifactError(f"arm shuffled needs at least 2 usable shapes, there are {count}")
-    rng = np.random.default_rng(stable_seed("derangement", count, seed))
-    order = np.arange(count)
-    for last in range(count - 1, 0, -1):
-        other = rng.integers(last)
-        order[last], order[other] = order[other], order[last]
-    return order
-
-
 def prepare(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make a batch of stored rows what methods read: ``visible`` (B, V, N) bool and ``target`` float32."""
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
-    bits = (batch["visible"][..., None] >> shifts) & 1
-    visible_BVN = bits.flatten(-2)[..., : batch["points"].shape[1]].bool()
-    return {**batch, "visible": visible_BVN, "target": batch["target"].float()}
+    """Make a batch of stored rows what methods read: ``visible`` (B, V, N) bool, all else float32."""
+    made: dict[str, Tensor] = {name: batch[name].float() for name in ("target", "patch_tokens") if name in batch}
+    if "visible" in batch:
+        shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
+        bits = (batch["visible"][..., None] >> shifts) & 1
+        made["visible"] = bits.flatten(-2)[..., : batch["points"].shape[1]].bool()
+    return {**batch, **made}
 
 
 def _require_fit(stages: dict[str, Shard]) -> None:
     for name, stage in stages.items():
         if stage.ids != stages["points"].ids:
             raise ArtifactError(f"{name} and points are not of the same shapes in the same order; give the same shards")
-    views = stages["visibility"]["visible"].shape[1], stages["features"]["embedding"].shape[1]
-    if views[0] != views[1]:
-        raise ArtifactError(f"visibility has {views[0]} views, features have {views[1]}: they are of different rigs")
+    named = {"visibility": "visible", "features": "embedding", "tokens": "tokens"}
+    views = {name: stages[name][array].shape[1] for name, array in named.items() if name in stages}
+    if len(set(views.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in views.items())
+        raise ArtifactError(f"the stages are of different rigs, they have these numbers of views: {told}")
 
 
 def _usable_rows(
@@ -197,9 +210,3 @@ def _clouds(stage: Shard, rows: Array) -> Array:
             f"distillation needs clouds of one size; these have {counts.min()} to {counts.max()} points"
         )
     return stage["points"][starts[:, None] + np.arange(counts[0])]
-
-
-def _random_mask(shape_id: str, packed_VN: Array, num_points: int, seed: int) -> Array:
-    rng = np.random.default_rng(stable_seed(shape_id, seed, "random_visibility"))
-    mask_VN = np.unpackbits(packed_VN, axis=-1, count=num_points)
-    return np.packbits(rng.permuted(mask_VN, axis=-1), axis=-1)

@@ -20,7 +20,7 @@ from pointlift.operators.layers import shared_layers
 from pointlift.operators.neighbours import interpolate_rows
 from pointlift.operators.student_output import StudentOutput, StudentShape
 from pointlift.operators.target_statistics import TargetStatistics
-from pointlift.operators.visible_pooling import gather_visible, visible_max_pool
+from pointlift.operators.visible_pooling import gather_visible, max_pool, visible_max_pool
 
 
 class Settings(MethodSettings):
@@ -46,6 +46,14 @@ class Settings(MethodSettings):
     empty. The paper does not say; students with one token a point are the same either way."""
     orthogonality_weight: float = Field(default=0.001, ge=0.0)
     """Of the student's raw ``orthogonality`` term, where it has one."""
+
+    def arms(self) -> tuple[str, ...]:
+        """What a run with this block may be."""
+        return ("control", "mcd", "all_visible", "shuffled", "random_teacher", "random_visibility", "init_point_mae")
+
+    def projects(self) -> bool:
+        """Its head puts the maximum over all tokens where it puts those over the points of a view."""
+        return self.weight > 0
 
 
 def build(settings: Settings, student: StudentShape, targets: TargetStatistics) -> PointMCD:
@@ -96,6 +104,16 @@ class PointMCD(nn.Module):
                 return {**found, "view_loss": output.tokens.sum() * 0.0}
         projected = self.head(pooled).float()
         return {**found, **self._compare(projected, target.float())}
+
+    def project(self, output: StudentOutput) -> Tensor:
+        """Shapes in the teacher's own space, (B, D): the head over all tokens, as of a view that sees every point.
+
+        Raises ``ConfigError`` for weight 0, which has no head.
+        """
+        if self.head is None:
+            raise ConfigError("method pointmcd with weight 0 has no head; nothing can be projected")
+        projected: Tensor = self.head(max_pool(output.tokens)).float()
+        return projected * self.sd + self.mean
 
     def _seen(self, output: StudentOutput, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What is pooled, (B, G, C), and who sees it, (B, V, G)."""

@@ -25,6 +25,8 @@ class DistillationSettings(BaseSettings):
     """One distillation: the slice of config.yaml that ``train_student`` is given. Without a method, a scratch one."""
 
     run: str
+    init: str | None = None
+    """The run whose student it starts from."""
     student: dict[str, Any]
     method: dict[str, Any] | None = None
     recipe: Recipe | None = None
@@ -51,7 +53,9 @@ class Distillation(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The method's losses and reported values of one batch."""
-        losses: dict[str, Tensor] = self.method(self.student(batch["points"]), batch)
+        hidden = getattr(self.method, "mask_ratio", 0.0)
+        output = self.student(batch["points"], mask_ratio=hidden) if hidden else self.student(batch["points"])
+        losses: dict[str, Tensor] = self.method(output, batch)
         return losses
 
 

@@ -23,6 +23,11 @@ TRANSFER_CONTROLS = (
     "random_teacher",
     "all_visible",
     "random_visibility",
+    "same_class_shuffled",
+    "m1",
+    "mean_pool",
+    "other_teacher",
+    "point_mae",
 )
 # What a control must share with a run beside the student: the same distillation but for the one thing it takes away.
 _SHARED = {
@@ -31,6 +36,11 @@ _SHARED = {
     "all_visible": ("method", "teacher", "pretrain_dataset"),
     "random_visibility": ("method", "teacher", "pretrain_dataset"),
     "random_teacher": ("method", "pretrain_dataset"),
+    "same_class_shuffled": ("method", "teacher", "pretrain_dataset"),
+    "m1": ("method", "teacher", "pretrain_dataset"),
+    "mean_pool": ("method", "teacher", "pretrain_dataset"),
+    "other_teacher": ("method", "pretrain_dataset"),
+    "point_mae": ("pretrain_dataset",),
 }
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
@@ -52,7 +62,7 @@ def is_control(arm: str, protocol: str) -> bool:
 
 
 def controls_of(protocol: str) -> tuple[str, ...]:
-    """Arms that are controls: joint protocols compare with distillation weight 0, transfer ones with these five."""
+    """Arms that are controls: joint protocols compare with distillation weight 0, transfer ones with all others."""
     return JOINT_CONTROLS if protocol.endswith("/joint") else TRANSFER_CONTROLS
 
 

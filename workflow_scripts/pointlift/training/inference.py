@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,19 +25,23 @@ def run_batched(
     return torch.cat(answers).numpy()
 
 
-def embed_clouds(student: nn.Module, clouds: Sequence[Array], device: torch.device) -> Array:
+def embed_clouds(
+    student: nn.Module,
+    clouds: Sequence[Array],
+    device: torch.device,
+    seen: Callable[[Any], Tensor] = lambda output: output.embedding,
+) -> Array:
     """Embeddings (len(clouds), C) float32 of clouds (n, 3) of any lengths, every point of them used.
 
-    Clouds of one length share batches; ``student`` is put in eval mode and left on ``device``.
+    Clouds of one length share batches; ``student`` is put in eval mode and left on ``device``. ``seen``: what is taken
+    of a ``StudentOutput``, (B, C).
     """
     student.to(device).eval()
     lengths = np.array([len(cloud) for cloud in clouds])
     embedding = None
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        found = run_batched(
-            lambda batch: student(batch).embedding, np.stack([clouds[int(row)] for row in rows]), device
-        )
+        found = run_batched(lambda batch: seen(student(batch)), np.stack([clouds[int(row)] for row in rows]), device)
         if embedding is None:
             embedding = np.zeros((len(clouds), found.shape[1]), dtype=np.float32)
         embedding[rows] = found

@@ -1,0 +1,105 @@
+"""Mistakes of runs: what a method reads, what an arm may be called, where a run starts, and who can be asked what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskOfRuns
+from pointlift.contracts.teacher_blocks import TeacherSettings
+
+if TYPE_CHECKING:
+    from pointlift.configuration import Config
+
+
+def run_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """What is wrong with one run, beside blocks that do not exist."""
+    return [
+        *_reading_mistakes(config, name, run),
+        *_arm_mistakes(config, name, run),
+        *_start_mistakes(config, name, run),
+    ]
+
+
+def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """A run names a teacher and a rig where its method reads them, and only there."""
+    method = config.methods.get(run.method) if run.method else None
+    if method is None:
+        return []
+    reads = method.reads()
+    wanted = {"teacher": bool(set(reads) - {"visibility"}), "rig": bool(reads)}
+    told = f"method {run.method!r} (kind {method.kind!r}) reads"
+    found = []
+    for key, needed in wanted.items():
+        given = getattr(run, key) is not None
+        if needed and not given:
+            found.append(f"runs.{name}.{key}: missing; {told} {', '.join(reads)}")
+        elif given and not needed:
+            found.append(f"runs.{name}.{key}: {getattr(run, key)!r} is not used: {told} {', '.join(reads) or 'points'}")
+    if run.form == "joint" and method.hides():
+        found.append(f"runs.{name}.form: joint is not for method {run.method!r}: it hides part of each cloud")
+    return found
+
+
+def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """An arm says what its method does. Arm random_teacher is the one with an untrained teacher: under another name it
+    would be its own control."""
+    method = config.methods.get(run.method) if run.method else None
+    allowed = method.arms() if method is not None else None
+    if allowed is not None and run.arm not in allowed:
+        return [f"runs.{name}.arm: {run.arm!r} is not what method {run.method!r} does: {', '.join(allowed)}"]
+    found, block = [], config.datasets.get(run.dataset) if run.dataset else None
+    if run.arm == "same_class_shuffled" and getattr(block, "unlabelled", False):
+        found.append(f"runs.{name}.arm: 'same_class_shuffled' needs classes, and dataset {run.dataset!r} is unlabelled")
+    teacher = config.teachers.get(run.teacher) if run.teacher else None
+    initialisation = getattr(teacher, "initialisation", None)
+    untrained = initialisation == "random" and teacher is not None and teacher.training is None
+    if initialisation is None or run.arm == "control" or untrained == (run.arm == "random_teacher"):
+        return found
+    return [
+        *found,
+        f"runs.{name}.arm: {run.arm!r} does not go with teacher {run.teacher!r}, whose initialisation is "
+        f"{initialisation!r}; arm random_teacher takes a random one, every other arm a trained one",
+    ]
+
+
+def _start_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """A run starts from a distilled one with the same student and distillation set, which starts from scratch."""
+    start = config.runs.get(run.init) if run.init else None
+    if start is None:
+        return []
+    key = f"runs.{name}.init"
+    if start.method is None or start.form != "transfer" or start.init is not None:
+        return [f"{key}: {run.init!r} is no transfer run with a method that starts from scratch itself"]
+    return [
+        f"{key}: {run.init!r} has {what} {getattr(start, what)!r}, this run {getattr(run, what)!r}; they must be one"
+        for what in ("student", "dataset")
+        if getattr(start, what) != getattr(run, what)
+    ]
+
+
+def projection_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Runs that a suite's task cannot ask: without a head into the teacher's space, or with a teacher without words."""
+    found = []
+    for one in suite.tasks:
+        key = f"suites.{name}.tasks"
+        task_name = one.task if isinstance(one, TaskOfRuns) else one
+        task = config.tasks[task_name]
+        for run_name in suite.runs_of(task_name):
+            if run_name not in suite.runs:
+                found.append(f"{key}: {task_name!r} names run {run_name!r}, which is not among the suite's runs")
+            elif config.runs[run_name].form == "transfer" and task.reads_projected():
+                reason = _why_not(config, config.runs[run_name], task.reads_prompts)
+                if reason:
+                    told = f"write {{task: {task_name}, runs: [...]}} with the runs that can be asked"
+                    found.append(f"{key}: {task_name!r} cannot be asked of run {run_name!r}: {reason}; {told}")
+    return found
+
+
+def _why_not(config: Config, run: RunSettings, in_words: bool) -> str | None:
+    method = config.methods[run.method] if run.method else None
+    if method is None or not method.projects():
+        return "it has no head into a teacher's space"
+    teacher: TeacherSettings = config.teachers[str(run.teacher)]
+    if in_words and not teacher.reads_text():
+        return f"its teacher {run.teacher!r} (kind {teacher.kind!r}) knows images only, no words"
+    return None
