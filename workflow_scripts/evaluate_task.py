@@ -10,24 +10,30 @@ from pointlift.contracts.command import Parser, run
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
 from pointlift.tasks.evaluation import EvaluationSettings
-from pointlift.tasks.shapes import READERS
+from pointlift.tasks.shapes import read_prompts, reader_of
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = parse(EvaluationSettings, arguments.settings, "evaluate_task")
     module = rooms.load("tasks", settings.task["kind"])
-    task = module.build(parse(module.Settings, settings.task, "task"))
-    read = READERS[module.Settings.answers]
+    task_settings = parse(module.Settings, settings.task, "task")
+    task, read = module.build(task_settings), reader_of(task_settings)
     answers = arguments.predictions if module.Settings.finetunes else arguments.embeddings
     if not len(settings.seeds) == len(answers) == len(arguments.output):
         wanted = "--predictions" if module.Settings.finetunes else "--embeddings"
         raise ArtifactError(f"evaluate_task: {wanted} and --output must be as many as seeds, in the same order")
+    beside = []
+    if task_settings.reads_prompts:
+        if arguments.prompts is None:
+            raise ArtifactError("evaluate_task: this task needs --prompts, which encode_class_prompts makes")
+        beside = [read_prompts(arguments.manifest, arguments.prompts)]
     for seed, answer, output in zip(settings.seeds, answers, arguments.output, strict=True):
-        settings.save(output, task.evaluate(read(arguments.manifest, answer)), seed)
+        settings.save(output, task.evaluate(read(arguments.manifest, answer), *beside), seed)
 
 
 if __name__ == "__main__":
     parser = Parser(__doc__).add_paths("manifest").add_paths("output", many=("output",))
     parser.add_argument("--embeddings", type=Path, nargs="*", default=[], help="one shard per seed")
     parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="one shard per seed")
+    parser.add_argument("--prompts", type=Path, help="of the classes, for tasks that read them")
     run(main, parser.parse_args())

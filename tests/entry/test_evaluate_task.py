@@ -13,7 +13,7 @@ import labelled_clouds
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import read_manifest
 from pointlift.contracts.metrics import read_metrics
-from pointlift.contracts.stages import write_stage
+from pointlift.contracts.stages import read_stage, write_stage
 
 ROW = {
     "method": "supervised",
@@ -26,6 +26,10 @@ ROW = {
 }
 PROBE = {"kind": "linear_probe", "dataset": "ellipsoids"}
 SHOTS = {"kind": "few_shot", "dataset": "ellipsoids", "shots": [1, 3], "draws": 4}
+FOUND = {"kind": "retrieval", "dataset": "ellipsoids"}
+SHARES = {"kind": "data_efficiency", "dataset": "ellipsoids", "shares": [0.25, 1.0], "draws": 2}
+ASKED = {"kind": "zero_shot", "dataset": "ellipsoids", "prompts": ["a {}"]}
+FROZEN = [PROBE, SHOTS, FOUND, SHARES]
 FINETUNED = {
     "kind": "classification",
     "dataset": "ellipsoids",
@@ -38,13 +42,22 @@ def manifest(tmp_path):
     return labelled_clouds.write_dataset(tmp_path)["manifest"][0]
 
 
-def embeddings(manifest, path, spread: float):
+def embeddings(manifest, path, spread: float, projected: bool = False):
     rows = read_manifest(manifest)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 6))[rows["label"]]
     embedding = (centres + spread * rng.normal(size=(len(rows), 6))).astype(np.float32)
     valid = (rows["shape_id"] != labelled_clouds.INVALID).to_numpy()
-    write_stage(path, "embeddings", list(rows["shape_id"]), {"embedding": embedding, "valid": valid})
+    arrays = {"embedding": embedding, "valid": valid} | ({"projected": embedding[:, ::-1].copy()} if projected else {})
+    write_stage(path, "embeddings", list(rows["shape_id"]), arrays)
+    return path
+
+
+def prompts(path, words=("a {}",)):
+    """The centres that ``embeddings`` are spread about, as they stand in ``projected``."""
+    centres = np.random.default_rng(0).normal(size=(3, 6))[:, ::-1].astype(np.float32)
+    arrays = {"embedding": np.ascontiguousarray(centres), "label": np.arange(3)}
+    write_stage(path, "prompts", ("ball", "flat", "rod"), arrays, prompts=list(words))
     return path
 
 
@@ -63,15 +76,15 @@ def predictions(manifest, path, right: bool):
     return path
 
 
-def evaluate(manifest, task, answers, outputs, seeds=(0, 1)):
+def evaluate(manifest, task, answers, outputs, seeds=(0, 1), **given):
     kind = "predictions" if task["kind"] == "classification" else "embeddings"
-    given = {"predictions": [], "embeddings": [], kind: answers}
+    given = {"predictions": [], "embeddings": [], kind: answers, **given}
     settings = {"run": "scratch", "row": ROW, "task": task, "seeds": list(seeds), "settings_hash": "ab12"}
     evaluate_task.main(argparse.Namespace(settings=settings, manifest=manifest, output=outputs, **given))
     return [read_metrics(output) for output in outputs]
 
 
-@pytest.mark.parametrize("task", [PROBE, SHOTS])
+@pytest.mark.parametrize("task", FROZEN, ids=lambda task: task["kind"])
 def test_clear_embeddings_are_read_perfectly(tmp_path, manifest, task):
     answers = [embeddings(manifest, tmp_path / f"{name}", spread) for name, spread in (("near", 0.02), ("far", 30.0))]
     clear, blurred = evaluate(manifest, task, answers, [tmp_path / "0.json", tmp_path / "1.json"])
@@ -79,6 +92,42 @@ def test_clear_embeddings_are_read_perfectly(tmp_path, manifest, task):
     assert blurred.values[0].value < 0.8
     assert (clear.seed, blurred.seed, clear.n_test, clear.task) == (0, 1, 12, task["kind"])
     assert len(clear.test_ids) == 12 and all(set(outcome) == {1.0} for outcome in clear.outcomes.values())
+
+
+@pytest.mark.parametrize("task", FROZEN, ids=lambda task: task["kind"])
+def test_the_projected_embedding_is_judged_where_asked(tmp_path, manifest, task):
+    answer = embeddings(manifest, tmp_path / "e", 1.0, projected=True)
+    shard = read_stage(answer, "embeddings")
+    arrays = shard.arrays | {"projected": shard["embedding"][::-1].copy()}  # of other shapes
+    write_stage(tmp_path / "mixed", "embeddings", shard.ids, arrays)
+    own = evaluate(manifest, task, [tmp_path / "mixed"], [tmp_path / "0.json"], [0])[0]
+    assert own.values == evaluate(manifest, task, [answer], [tmp_path / "1.json"], [0])[0].values
+    mixed = evaluate(manifest, task | {"of": "projected"}, [tmp_path / "mixed"], [tmp_path / "2.json"], [0])[0]
+    assert mixed.values != own.values
+    embeddings(manifest, tmp_path / "bare", 1.0)
+    with pytest.raises(ArtifactError, match="bare: has no projected embeddings"):
+        evaluate(manifest, task | {"of": "projected"}, [tmp_path / "bare"], [tmp_path / "3.json"], [0])
+    assert not (tmp_path / "3.json").exists()
+
+
+def test_zero_shot_asks_the_projected_embedding(tmp_path, manifest):
+    answers = [embeddings(manifest, tmp_path / str(spread), spread, projected=True) for spread in (0.02, 30.0)]
+    given, outputs = prompts(tmp_path / "p"), [tmp_path / "0.json", tmp_path / "1.json"]
+    clear, blurred = evaluate(manifest, ASKED, answers, outputs, prompts=given)
+    assert (clear.values[0].metric, clear.values[0].value, clear.n_train, clear.n_test) == ("accuracy", 1.0, 0, 12)
+    assert blurred.values[0].value < 0.8
+
+
+def test_zero_shot_needs_its_own_prompts_and_a_head(tmp_path, manifest):
+    answers, outputs = [embeddings(manifest, tmp_path / "e", 0.1, projected=True)], [tmp_path / "0.json"]
+    with pytest.raises(ArtifactError, match="needs --prompts"):
+        evaluate(manifest, ASKED, answers, outputs, [0], prompts=None)
+    with pytest.raises(ArtifactError, match="prompts that were encoded are"):
+        evaluate(manifest, ASKED, answers, outputs, [0], prompts=prompts(tmp_path / "q", ["the {}"]))
+    bare = [embeddings(manifest, tmp_path / "bare", 0.1)]
+    with pytest.raises(ArtifactError, match="has no projected embeddings"):
+        evaluate(manifest, ASKED, bare, outputs, [0], prompts=prompts(tmp_path / "p"))
+    assert not outputs[0].exists()
 
 
 def test_predictions_right_and_wrong(tmp_path, manifest):
@@ -101,13 +150,14 @@ def test_the_same_bytes_again(tmp_path, manifest):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-@pytest.mark.parametrize("task", [PROBE, SHOTS, FINETUNED], ids=lambda task: task["kind"])
+@pytest.mark.parametrize("task", [PROBE, SHOTS, FOUND, SHARES, ASKED, FINETUNED], ids=lambda task: task["kind"])
 def test_judging_never_imports_torch(tmp_path, manifest, repository, task):
     """A judge starts in a second, not in four: results are compared in many small jobs."""
     if task is FINETUNED:
         answer = ["--predictions", predictions(manifest, tmp_path / "p", True)]
     else:
-        answer = ["--embeddings", embeddings(manifest, tmp_path / "e", 0.5)]
+        answer = ["--embeddings", embeddings(manifest, tmp_path / "e", 0.5, projected=True)]
+        answer += ["--prompts", prompts(tmp_path / "p")] if task is ASKED else []
     settings = {"run": "scratch", "row": ROW, "task": task, "seeds": [0], "settings_hash": "ab12"}
     output = tmp_path / "0.json"
     words = ["--settings", json.dumps(settings), "--manifest", manifest, *answer, "--output", output]

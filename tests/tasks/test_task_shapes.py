@@ -7,7 +7,7 @@ import labelled_clouds
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import read_manifest, write_manifest
 from pointlift.contracts.stages import read_stages, write_stage
-from pointlift.tasks.shapes import read_clouds, read_embeddings
+from pointlift.tasks.shapes import read_clouds, read_embeddings, read_prompts
 
 
 @pytest.fixture
@@ -68,3 +68,55 @@ def test_embeddings_of_unusable_shapes_are_left_out(dataset, tmp_path):
     write_stage(tmp_path / "e", "embeddings", ids, {"embedding": embedding, "valid": valid})
     shapes = read_embeddings(dataset["manifest"][0], tmp_path / "e")
     np.testing.assert_array_equal(shapes.values, embedding[valid])
+
+
+def write_embeddings(manifest, path, **beside):
+    ids = list(read_manifest(manifest)["shape_id"])
+    valid = np.array([shape_id != labelled_clouds.INVALID for shape_id in ids])
+    embedding = np.arange(len(ids) * 2, dtype=np.float32).reshape(-1, 2)
+    arrays = {name: np.outer(np.arange(len(ids)), row).astype(np.float32) for name, row in beside.items()}
+    write_stage(path, "embeddings", ids, {"embedding": embedding, "valid": valid, **arrays})
+    return arrays, valid
+
+
+def test_projected_embeddings_stay_with_their_shape(dataset, tmp_path):
+    arrays, valid = write_embeddings(dataset["manifest"][0], tmp_path / "e", projected=[1, 2, 3])
+    shapes = read_embeddings(dataset["manifest"][0], tmp_path / "e", "projected")
+    np.testing.assert_array_equal(shapes.values, arrays["projected"][valid])
+    own = read_embeddings(dataset["manifest"][0], tmp_path / "e")
+    assert own.ids == shapes.ids and own.values.shape[1] == 2
+
+
+def test_a_run_without_a_head_is_told(dataset, tmp_path):
+    write_embeddings(dataset["manifest"][0], tmp_path / "e")
+    with pytest.raises(ArtifactError, match=r"e: has no projected embeddings: .*of: embedding"):
+        read_embeddings(dataset["manifest"][0], tmp_path / "e", "projected")
+
+
+def write_prompts(path, names=("ball", "flat", "rod"), label=(0, 1, 2)):
+    embedding = np.eye(len(names), 4, dtype=np.float32)
+    write_stage(path, "prompts", names, {"embedding": embedding, "label": np.array(label)}, prompts=["a {}", "{}"])
+    return embedding
+
+
+def test_prompts_are_read_as_they_were_written(dataset, tmp_path):
+    embedding = write_prompts(tmp_path / "p")
+    found = read_prompts(dataset["manifest"][0], tmp_path / "p")
+    assert (found.class_names, found.prompts) == (("ball", "flat", "rod"), ("a {}", "{}"))
+    assert found.label.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(found.embedding, embedding)
+
+
+@pytest.mark.parametrize(
+    "names, label",
+    [
+        (("ball", "flat", "cube"), (0, 1, 2)),
+        (("flat", "ball", "rod"), (0, 1, 2)),
+        (("ball", "flat"), (0, 1)),
+        (("ball", "flat", "rod"), (0, 1, 3)),
+    ],
+)
+def test_prompts_of_other_classes_are_refused(dataset, tmp_path, names, label):
+    write_prompts(tmp_path / "p", names, label)
+    with pytest.raises(ArtifactError, match="its classes are not those of"):
+        read_prompts(dataset["manifest"][0], tmp_path / "p")

@@ -171,6 +171,24 @@ def test_class_prompts_are_means_of_unit_vectors():
     wanted = (texts / texts.norm(dim=1, keepdim=True)).mean(dim=0)
     torch.testing.assert_close(found[0].double(), wanted / wanted.norm(), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(found[0], found[1])
+    other = clip.build(settings(initialisation="random"), None)
+    torch.testing.assert_close(other.encode_class_prompts(["office_chair", "cup"], prompts), found)
+    assert not torch.allclose(other.encode_class_prompts(["office_chair", "cup"]), found)
+
+
+@pytest.mark.parametrize("names", [("night_stand", "night-stand"), ("Cup", "cup")])
+def test_classes_that_are_spoken_alike_are_told(names):
+    teacher = clip.build(settings(initialisation="random"), None)
+    with pytest.raises(ConfigError, match=f"{names[0]}' and '{names[1]}' are the same to this model"):
+        teacher.encode_class_prompts(["bowl", *names])
+
+
+def test_prompts_that_are_cut_off_before_the_name_are_told():
+    teacher = clip.build(settings(initialisation="random"), None)
+    long = "a very long prompt with so many words that there is no room for a {}"
+    with pytest.raises(ConfigError, match="reads 12 tokens; shorten the prompts"):
+        teacher.encode_class_prompts(["bowl", "cup"], [long])
+    assert len(teacher.encode_class_prompts(["bowl", "cup"], [long, "{}"])) == 2  # one of them tells the two apart
 
 
 def test_an_inline_config_and_its_built_in_twin_are_one_model():

@@ -179,3 +179,21 @@ def test_the_logit_scale_never_passes_a_hundred(tmp_path):
 def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
     with pytest.raises(PointliftError, match=r"at step [1-5] .*: contrastive_loss is nan; lower the learning rate"):
         train(tmp_path, learning_rate=1e30)
+
+
+def test_the_mean_direction_of_real_texts(realdata):
+    """CLIP ViT-B/32's vectors of two word lists as two templates each: by the definition, in float64."""
+    folder = realdata / "clip_text_features" / "detic_vitb32"
+    if not folder.is_dir():
+        pytest.skip("the real CLIP text embeddings are not beside this checkout")
+    lists = [
+        np.load(folder / name)[:80].astype(float) for name in ("coco_clip_a+cname.npy", "o365_clip_a+cnamefix.npy")
+    ]
+    text_KTD = np.stack(lists, axis=1)
+    assert np.linalg.norm(text_KTD, axis=-1).min() > 8.0  # as the network gave them
+    found = contrastive.mean_direction(torch.from_numpy(text_KTD).float()).double().numpy()
+    for row, texts in zip(found, text_KTD, strict=True):
+        mean = sum(text / math.sqrt(float(text @ text)) for text in texts) / 2
+        np.testing.assert_allclose(row, mean / math.sqrt(float(mean @ mean)), atol=1e-6)
+    longer = torch.from_numpy(text_KTD * [[[1.0], [7.0]]]).float()
+    np.testing.assert_allclose(contrastive.mean_direction(longer), found, atol=1e-6)

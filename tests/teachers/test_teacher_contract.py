@@ -102,3 +102,12 @@ def test_images_of_another_form_are_refused(teacher):
         teacher.encode(images().float())
     with pytest.raises(Exception, match="square"):
         teacher.encode(images()[:, :60])
+
+
+def test_one_that_reads_text_says_each_class_in_its_images_space(kind, teacher):
+    reads = rooms.settings_class("teachers", kind).model_validate_json(json.dumps(block_of(kind))).reads_text()
+    assert reads == hasattr(teacher, "encode_class_prompts")
+    if reads:
+        found = teacher.encode_class_prompts(["cup", "office_chair"], ["a {}", "a render of a {}"])
+        assert found.shape == (2, teacher.width) and found.dtype == torch.float32
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(2))

@@ -76,8 +76,15 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     },
     # Patches row by row from the top left, in the space of the same teacher's embedding.
     "tokens": {"tokens": ArraySpec("float16", ("S", "V", "P", "D")), "valid": _VALID},
-    # A student's embedding of every shape of a dataset, as one shard.
-    "embeddings": {"embedding": ArraySpec("float32", ("S", "C")), "valid": _VALID},
+    # A student's embedding of every shape of a dataset, as one shard; projected: by the head of a method that has one,
+    # in the space of its teacher.
+    "embeddings": {
+        "embedding": ArraySpec("float32", ("S", "C")),
+        "projected": ArraySpec("float32", ("S", "D"), optional=True),
+        "valid": _VALID,
+    },
+    # What a teacher that reads text says of a dataset's classes. The ids are class names; unit rows.
+    "prompts": {"embedding": ArraySpec("float32", ("S", "D")), "label": ArraySpec("int64", ("S",))},
     # A finetuned student's answers on every val and test shape, at the logged epochs E; the last ends the training.
     "predictions": {
         "epoch": ArraySpec("int64", ("E",)),

@@ -45,6 +45,10 @@ class TeacherSettings(Settings):
         """Whether its training needs part maps beside the views."""
         return False
 
+    def reads_text(self) -> bool:
+        """Whether texts have embeddings in the space of its images'."""
+        return False
+
 
 #: ImageNet classifiers of torchvision.
 ImagenetArchitecture = Literal[

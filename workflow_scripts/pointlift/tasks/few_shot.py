@@ -17,19 +17,19 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.episodes import EpisodePlan, committed_names, metric_names, nested_shots, read_committed
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
+from pointlift.contracts.task_blocks import FrozenSettings
+from pointlift.tasks.draws import drawn_orders, mean_and_spread, right_over_draws
 from pointlift.tasks.episode_rows import FoldRows, draw_from, item_names, place
 from pointlift.tasks.judgement import Judgement
 from pointlift.tasks.linear_model import fit_linear, single_threaded
 from pointlift.tasks.shapes import Shapes
 
 
-class Settings(TaskSettings):
+class Settings(FrozenSettings):
     """Which shots, how many draws of them."""
 
     kind: Literal["few_shot"]
@@ -84,9 +84,7 @@ class _Found:
 
     def add(self, metric: str, mean: float, per_fold: Array) -> None:
         """A mean over draws or folds; from 2 on their spread."""
-        self.values.append(Value(metric=metric, value=mean))
-        if len(per_fold) > 1:
-            self.values.append(Value(metric=f"{metric}_sd", value=float(per_fold.std(ddof=1))))
+        self.values += mean_and_spread(metric, mean, per_fold)
 
 
 class FewShot:
@@ -119,7 +117,8 @@ class FewShot:
         )
 
     def _judge_shots(self, shapes: Shapes, shots: int, found: _Found) -> None:
-        right = self._right(shapes, shapes.rows("test"), shots)
+        draws = [self.draw(shapes, shots, number) for number in range(self.settings.draws)]
+        right = right_over_draws(shapes, draws, self._pool(shapes), self.settings.strength)
         metric = f"accuracy_{shots}_shot"
         found.add(metric, float(right.mean()), right.mean(axis=1))
         found.outcomes[metric] = tuple(right.mean(axis=0).tolist())
@@ -156,30 +155,14 @@ class FewShot:
 
         Raises ``ArtifactError`` naming the class that has fewer.
         """
-        pool = self._pool(shapes)
-        chosen = []
-        for one in np.unique(shapes.label[pool]):
-            members = sorted(pool[shapes.label[pool] == one], key=lambda row: shapes.ids[row])
-            if len(members) < shots:
+        orders = drawn_orders(shapes, self._pool(shapes), "few_shot", number)
+        for one, order in orders.items():
+            if len(order) < shots:
                 raise ArtifactError(
                     f"few_shot: shots {shots} needs {shots} training shapes of every class, class {one} "
-                    f"(with {shapes.ids[members[0]]}) has {len(members)}; lower shots"
+                    f"(with {min(shapes.ids[row] for row in order)}) has {len(order)}; lower shots"
                 )
-            ids = [shapes.ids[row] for row in members]
-            rng = np.random.default_rng(stable_seed("few_shot", number, *ids))
-            chosen += [members[place] for place in rng.permutation(len(members))[:shots]]
-        return np.sort(np.array(chosen))
+        return np.sort(np.concatenate([order[:shots] for order in orders.values()]))
 
     def _pool(self, shapes: Shapes) -> Array:
         return shapes.rows("train", "val") if self.settings.use_val else shapes.rows("train")
-
-    def _right(self, shapes: Shapes, test: Array, shots: int) -> Array:
-        """(draws, test shapes) bool; draws that are the same shapes are fitted once."""
-        known: dict[bytes, Array] = {}
-        pool = shapes.values[self._pool(shapes)]
-        rows = [self.draw(shapes, shots, number) for number in range(self.settings.draws)]
-        for drawn in rows:
-            if drawn.tobytes() not in known:
-                model = fit_linear(shapes.values[drawn], shapes.label[drawn], self.settings.strength, reference=pool)
-                known[drawn.tobytes()] = model.answer(shapes.values[test]) == shapes.label[test]
-        return np.stack([known[drawn.tobytes()] for drawn in rows])

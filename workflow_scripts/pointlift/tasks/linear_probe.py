@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.hashing import digest, stable_seed
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
+from pointlift.contracts.task_blocks import FrozenSettings
 from pointlift.tasks.judgement import Judgement, accuracy, best_on_test, mean_class_accuracy, right
 from pointlift.tasks.linear_model import choose_strength, fit_linear, single_threaded, stratified_folds
 from pointlift.tasks.shapes import Shapes
@@ -19,7 +19,7 @@ from pointlift.tasks.shapes import Shapes
 log = logging.getLogger(__name__)
 
 
-class Settings(TaskSettings):
+class Settings(FrozenSettings):
     """A linear classifier on the frozen embedding, its strength chosen by cross-validation on train alone."""
 
     kind: Literal["linear_probe"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import SPLITS, UNLABELLED, read_manifest
+from pointlift.contracts.prompts import read_classes
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stage, read_stages
 from pointlift.tasks.part_scores import PartCounts
@@ -41,6 +44,16 @@ class Shapes:
     def rows(self, *splits: str) -> Array:
         """Row numbers of these splits."""
         return np.flatnonzero(np.isin(self.split, [SPLITS.index(split) for split in splits]))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a teacher says of K classes: label (K,) int64, rising, are their numbers; embedding (K, D) float32."""
+
+    class_names: tuple[str, ...]
+    label: Array
+    embedding: Array
+    prompts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -119,12 +132,25 @@ def parts_of_classes(class_names: Sequence[str], part_names: Sequence[str]) -> A
     return np.array([[part.split("/")[0] == name for part in part_names] for name in class_names])
 
 
-def read_embeddings(manifest: Path, embeddings: Path) -> Shapes:
-    """The embeddings of a dataset's valid shapes."""
+def read_embeddings(manifest: Path, embeddings: Path, of: str = "embedding") -> Shapes:
+    """The embeddings of a dataset's valid shapes; of ``projected``: as the method's head places them."""
     shard = read_stage(embeddings, "embeddings")
+    if of not in shard.arrays:
+        raise ArtifactError(
+            f"{embeddings}: has no {of} embeddings: its run has no method with a head into its teacher's space; judge "
+            "its own embedding (of: embedding), or let this task meet only the runs that have one"
+        )
     shapes = _join(manifest, shard)
     rows = _rows_of(shard, shapes.ids)
-    return Shapes(shapes.ids, shard["embedding"][rows], shapes.label, shapes.split, shapes.num_classes)
+    return Shapes(shapes.ids, shard[of][rows], shapes.label, shapes.split, shapes.num_classes)
+
+
+def read_prompts(manifest: Path, prompts: Path) -> Prompts:
+    """Read prompts and check that they are of this manifest's classes."""
+    shard, classes = read_stage(prompts, "prompts"), read_classes(manifest)
+    if classes != dict(zip(shard["label"].tolist(), shard.ids, strict=True)):
+        raise ArtifactError(f"{prompts}: its classes are not those of {manifest}; delete it and run snakemake again")
+    return Prompts(shard.ids, shard["label"], shard["embedding"], tuple(shard.attributes["prompts"]))
 
 
 def read_predictions(manifest: Path, predictions: Path) -> Predictions:
@@ -189,3 +215,10 @@ READERS: dict[str, Callable[[Path, Path], Shapes | Predictions | PartPredictions
     "predictions": read_predictions,
     "part_predictions": read_part_predictions,
 }
+
+
+def reader_of(settings: TaskSettings) -> Callable[[Path, Path], Shapes | Predictions | PartPredictions]:
+    """What reads the answers that a task with these settings judges."""
+    if settings.answers == "embeddings":
+        return partial(read_embeddings, of="projected" if settings.reads_projected() else "embedding")
+    return READERS[settings.answers]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest, stable_seed
+from pointlift.contracts.prompts import one_place
 from pointlift.contracts.shards import Array
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.teachers import clip_network, clip_patches, contrastive
@@ -40,6 +41,7 @@ class Settings(TeacherSettings):
     mean: tuple[float, float, float] | None = None
     """Only where a local checkpoint wants other pixels than its architecture's default says."""
     std: tuple[float, float, float] | None = None
+    _one_place = field_validator("prompts")(one_place)
 
     @field_validator("model")
     @classmethod
@@ -49,14 +51,6 @@ class Settings(TeacherSettings):
         if missing:
             raise ValueError(f"an inline open_clip config needs {', '.join(needed)}; missing: {', '.join(missing)}")
         return model
-
-    @field_validator("prompts")
-    @classmethod
-    def _one_place(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [prompt for prompt in prompts if prompt.count("{}") != 1]
-        if wrong:
-            raise ValueError(f"a prompt names the class once, as {{}}; these do not: {wrong}")
-        return prompts
 
     @model_validator(mode="after")
     def _one_source(self) -> Settings:
@@ -76,6 +70,10 @@ class Settings(TeacherSettings):
 
     def learns_from_labels(self) -> bool:
         """Its captions name the classes."""
+        return True
+
+    def reads_text(self) -> bool:
+        """Images and texts are in one space."""
         return True
 
 
@@ -117,9 +115,15 @@ class ClipTeacher(Teacher):
         """Embed K texts: (K, D) float32, as the network gives it (not normalised)."""
         return self.network.encode_text(self.tokenize(texts).to(self.device)).float()
 
-    def encode_class_prompts(self, class_names: Sequence[str]) -> Tensor:
-        """One unit vector per class, (K, D) float32: the mean of its prompts' unit vectors (same paper, 3.1.4)."""
-        ids_KTL = self.tokenize(class_captions(self.settings, class_names)).unflatten(0, (len(class_names), -1))
+    def encode_class_prompts(self, class_names: Sequence[str], prompts: Sequence[str] | None = None) -> Tensor:
+        """One unit vector per class, (K, D) float32: the mean of its prompts' unit vectors (same paper, 3.1.4).
+
+        prompts : with {} for the name; None: those of the block, which are also its captions in training. Raises
+        ``ConfigError`` for two classes whose prompts the network reads as the same.
+        """
+        captions = class_captions(self.settings.prompts if prompts is None else prompts, class_names)
+        ids_KTL = self.tokenize(captions).unflatten(0, (len(class_names), -1))
+        _require_different(class_names, ids_KTL)
         return contrastive.class_embedding(self.network, ids_KTL)
 
 
@@ -160,7 +164,7 @@ def train(settings: Settings, views: TrainingViews, seed: int, **options: Any) -
     train_views, val_views = views.labelled("train", resized), views.labelled("val", resized)
     if train_views is None:
         raise ArtifactError("train_teacher: the dataset has no usable shape in its train split")
-    ids_KTL = clip_network.tokenizer(settings.model)(class_captions(settings, class_names))
+    ids_KTL = clip_network.tokenizer(settings.model)(class_captions(settings.prompts, class_names))
     contrastive.train(
         network,
         preprocessing,
@@ -175,10 +179,22 @@ def train(settings: Settings, views: TrainingViews, seed: int, **options: Any) -
     return {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def class_captions(settings: Settings, class_names: Sequence[str]) -> list[str]:
+def class_captions(prompts: Sequence[str], class_names: Sequence[str]) -> list[str]:
     """The captions of every class, class by class, in the order of ``prompts``; names as they are spoken."""
     spoken = [name.replace("_", " ").replace("-", " ").lower() for name in class_names]
-    return [prompt.format(name) for name in spoken for prompt in settings.prompts]
+    return [prompt.format(name) for name in spoken for prompt in prompts]
+
+
+def _require_different(class_names: Sequence[str], ids_KTL: Tensor) -> None:
+    """Tokenizers cut off what is too long; a name at the end of a long prompt would go unread."""
+    first: dict[bytes, str] = {}
+    for name, ids_TL in zip(class_names, ids_KTL, strict=True):
+        other = first.setdefault(ids_TL.numpy().tobytes(), name)
+        if other != name:
+            raise ConfigError(
+                f"teacher clip: the prompts of {other!r} and {name!r} are the same to this model, which reads "
+                f"{ids_TL.shape[1]} tokens; shorten the prompts, or tell the classes apart by name"
+            )
 
 
 def _random(settings: Settings) -> clip_network.ImageTextNetwork:

@@ -54,8 +54,12 @@ def class_embedding(network: ImageTextNetwork, caption_ids_KTL: Tensor) -> Tenso
     """One unit vector per class, (K, D) float32: the mean of the unit vectors of its T captions."""
     device = next(network.parameters()).device
     text_TD = network.encode_text(caption_ids_KTL.flatten(0, 1).to(device)).float()
-    text_KTD = F.normalize(text_TD, dim=-1).unflatten(0, caption_ids_KTL.shape[:2])
-    return F.normalize(text_KTD.mean(dim=1), dim=-1)
+    return mean_direction(text_TD.unflatten(0, caption_ids_KTL.shape[:2]))
+
+
+def mean_direction(text_KTD: Tensor) -> Tensor:
+    """Directions (K, D) of the means over T unit vectors; (K, T, D) of any length in: long ones weigh no more."""
+    return F.normalize(F.normalize(text_KTD, dim=-1).mean(dim=1), dim=-1)
 
 
 class CaptionContrast(nn.Module):
