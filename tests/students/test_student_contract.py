@@ -27,15 +27,15 @@ STAGES = [
 SMALL = {  # students whose defaults want more points than these clouds have
     "pointnet2": {"levels": LEVELS},
     "curvenet": {"stages": STAGES, "num_neighbours": 8},
+    "point_transformer": {"num_groups": 12, "group_size": 8, "width": 48, "depth": 3},
 }
 SIGNED = ("point_transformer",)  # all others end in a ReLU, as PointMCD's pooling by view has it
 
 
-def student_of(kind, seed=0):
+def student_of(kind, seed=0, **changes):
     member = rooms.load("students", kind)
-    return initialised(
-        lambda: member.build(parse(member.Settings, {"kind": kind, **SMALL.get(kind, {})}, "student")), "student", seed
-    )
+    block = {"kind": kind, **SMALL.get(kind, {}), **changes}
+    return initialised(lambda: member.build(parse(member.Settings, block, "student")), "student", seed)
 
 
 def clouds(batch=BATCH, seed=0):
