@@ -13,7 +13,7 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import pack, read_stage, write_stage
 from pointlift.geometry.meshes import meshes_of
-from pointlift.geometry.sampling import sample_scan
+from pointlift.geometry.sampling import sample_scan, stored_order
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -26,6 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
         if valid[row]:
             try:
                 points = sample_scan(mesh, scan, count, np.random.default_rng(stable_seed(shape_id, seed, "points")))
+                order = stored_order(points[0], arguments.settings["order"])
+                points = points[0][order], points[1][order], points[2][order]
             except UnusableShapeError as error:
                 valid[row], quarantine[shape_id] = False, str(error)
         drawn.append(points)

@@ -8,9 +8,12 @@ import pytest
 import build_manifest
 import read_points
 from point_layouts import cloud, write_modelnet_resampled, write_shapenet_part
+from pointlift import rooms
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.manifest import read_manifest, read_quarantine
+from pointlift.contracts.settings import mistakes
 from pointlift.contracts.stages import read_stage, read_stages, unpack
+from pointlift.geometry.sampling import farthest_point_order
 
 BLOCK = {"kind": "modelnet_resampled", "protocol": "test/one", "folder": "raw", "partial": True, "num_points": 64}
 IDS = ["airplane_0001", "airplane_0002", "tv_stand_0001", "xbox_0104"]
@@ -104,3 +107,22 @@ def test_a_shard_of_broken_files_joins_the_others(tmp_path, raw):
         (raw / f"modelnet40_normal_resampled/airplane/{name}.txt").write_text("")
     parts = [read(raw, tmp_path / "a", IDS[:2]), read(raw, tmp_path / "b", IDS[2:])]
     assert read_stages(parts, "points")["valid"].tolist() == [False, False, True, True]
+
+
+def test_farthest_first_stores_the_same_points_in_another_order(tmp_path, raw):
+    sampled = read_stage(read(raw, tmp_path / "a", subsample="random"), "points")
+    stored = read_stage(read(raw, tmp_path / "b", subsample="random", order="farthest_first"), "points")
+    for shape in range(4):
+        rows = slice(64 * shape, 64 * shape + 64)
+        order = farthest_point_order(sampled["points"][rows], 64)
+        assert sorted(order) == list(range(64)) != order.tolist()
+        for name in ("points", "normals"):
+            np.testing.assert_array_equal(stored[name][rows], sampled[name][rows][order])
+
+
+def test_whole_scenes_are_not_put_into_that_order():
+    block = {"kind": "semantickitti", "folder": "a", "protocol": "semantickitti/seq08-all", "order": "farthest_first"}
+    assert (
+        "farthest_first takes minutes a scene"
+        in mistakes(rooms.settings_class("datasets", "semantickitti"), block, "x")[0]
+    )

@@ -9,6 +9,7 @@ import trimesh
 import prepare_meshes
 import sample_points
 from pointlift.contracts.stages import read_stage, read_stages, unpack, write_stage
+from pointlift.geometry.sampling import farthest_point_order
 
 BLOCK = {"kind": "procedural", "protocol": "test/one", "series": "s", "shapes_per_class": 1}
 IDS = ["bed-s-00000", "cup-s-00000", "sofa-s-00000"]
@@ -21,8 +22,8 @@ def meshes(tmp_path_factory):
     return path
 
 
-def sample(meshes, output, num_points=200, seed=0, **scan):
-    settings = {"num_points": num_points, "seed": seed, "scan": scan}
+def sample(meshes, output, num_points=200, seed=0, order="sampled", **scan):
+    settings = {"num_points": num_points, "seed": seed, "scan": scan, "order": order}
     sample_points.main(Namespace(settings=settings, meshes=meshes, output=output))
     return output
 
@@ -98,3 +99,15 @@ def test_a_shape_without_mesh_stays_without_points(tmp_path, meshes):
     assert shard["valid"].tolist() == [True, False, True]
     assert np.diff(shard["point_offsets"]).tolist() == [200, 0, 200]
     assert shard.attributes["quarantine"] == {}
+
+
+def test_farthest_first_stores_the_same_points_in_another_order_with_all_that_belongs_to_them(tmp_path, meshes):
+    sampled = read_stage(sample(meshes, tmp_path / "a"), "points")
+    stored = read_stage(sample(meshes, tmp_path / "b", order="farthest_first"), "points")
+    for shape in range(3):
+        rows = slice(*sampled["point_offsets"][shape : shape + 2])
+        order = farthest_point_order(sampled["points"][rows], 200)
+        assert sorted(order) == list(range(200)) != order.tolist()
+        for name in ("points", "face_index", "normals", "part_label"):
+            np.testing.assert_array_equal(stored[name][rows], sampled[name][rows][order])
+    np.testing.assert_array_equal(stored["point_offsets"], sampled["point_offsets"])

@@ -7,7 +7,7 @@ import pytest
 
 from pointlift.contracts.dataset import Boxes, PointCloud
 from pointlift.contracts.errors import UnusableShapeError
-from pointlift.geometry.clouds import check, normalise, take, turn_up
+from pointlift.geometry.clouds import arrange, check, normalise, take, turn_up
 from pointlift.geometry.meshes import Mesh
 from pointlift.geometry.meshes import normalise as normalise_mesh
 from pointlift.geometry.sampling import farthest_point_order
@@ -159,3 +159,14 @@ def test_a_number_that_cannot_be_stored_is_one_shapes_fault_and_stops_no_shard()
         with pytest.raises(UnusableShapeError, match="too large for float32"):
             check(PointCloud(points, **{name: value}))
         assert getattr(check(PointCloud(points, **{name: value * 0 + 1e38})), name).max() == pytest.approx(1e38)
+
+
+def test_attributes_go_with_their_points_into_the_stored_order():
+    made = cloud(40)
+    assert arrange(made, "sampled") is made
+    stored = arrange(made, "farthest_first")
+    rows = [int(np.flatnonzero((made.points == point).all(axis=1))[0]) for point in stored.points]
+    assert sorted(rows) == list(range(40)) != rows
+    np.testing.assert_array_equal(stored.normals, made.normals[rows])
+    np.testing.assert_array_equal(stored.part_label, made.part_label[rows])
+    np.testing.assert_array_equal(farthest_point_order(stored.points.astype(np.float32), 40), np.arange(40))

@@ -5,7 +5,7 @@ import trimesh
 from pointlift.contracts.dataset_blocks import Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.geometry.meshes import Mesh, face_areas, face_normals, normalise
-from pointlift.geometry.sampling import farthest_point_order, sample_scan, sample_surface
+from pointlift.geometry.sampling import farthest_point_order, sample_scan, sample_surface, stored_order
 
 
 def shape(other, part_label=None):
@@ -131,3 +131,36 @@ def test_farthest_points_are_what_the_definition_says():
         assert np.isclose(gap[order[step]], gap.max())
     with pytest.raises(ValueError, match="61 of 60"):
         farthest_point_order(points, 61)
+
+
+def lattice():
+    """Many points exactly as far as others, in random order."""
+    return rng(14).permutation(np.stack(np.meshgrid(*[np.arange(5.0)] * 3), axis=-1).reshape(-1, 3))
+
+
+@pytest.mark.parametrize("points", [rng(13).normal(size=(150, 3)), lattice()], ids=["random", "ties"])
+def test_farthest_points_of_a_cloud_stored_in_their_order_are_its_first_ones(points):
+    """Of the cloud, and of any prefix of it: so also level by level."""
+    order = stored_order(points, "farthest_first")
+    stored = points[order]
+    assert order[0] == 0
+    assert sorted(order) == list(range(len(points)))
+    for length in (len(points), 90, 40):
+        for count in (1, 2, 17, 40):
+            np.testing.assert_array_equal(farthest_point_order(stored[:length], count), np.arange(count))
+    np.testing.assert_array_equal(stored[:40], points[farthest_point_order(points, 40)])
+
+
+def test_repeats_of_a_place_are_stored_last_and_none_is_lost():
+    places = rng(15).normal(size=(30, 3))
+    points = places[rng(16).integers(30, size=80)]
+    order = stored_order(points, "farthest_first")
+    assert sorted(order) == list(range(80))
+    held = len(np.unique(points, axis=0))
+    assert len(np.unique(points[order[:held]], axis=0)) == held < 80
+    assert (np.diff(order[held:]) > 0).all()
+    np.testing.assert_array_equal(farthest_point_order(points[order], held), np.arange(held))
+
+
+def test_sampled_is_the_order_as_it_is():
+    np.testing.assert_array_equal(stored_order(rng().normal(size=(9, 3)), "sampled"), np.arange(9))

@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from pointlift.geometry.sampling import farthest_point_order
+from pointlift.geometry.sampling import farthest_point_order, stored_order
 from pointlift.operators.neighbours import (
     ball_query,
+    choose_centres,
     farthest_point_sample,
     gather_rows,
     interpolate_rows,
@@ -159,3 +160,18 @@ def test_interpolation_at_a_place_is_its_value(dtype):
     found.sum().backward()
     assert torch.isfinite(values.grad).all()
     assert interpolate_rows(values[:, :1], places[:, :1], places).shape == (3, 30, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_first_points_are_the_farthest_ones_of_clouds_stored_in_that_order(dtype):
+    points = clouds(dtype=dtype)
+    order = torch.from_numpy(np.stack([stored_order(cloud, "farthest_first") for cloud in points.numpy()]))
+    stored = gather_rows(points, order)
+    found = choose_centres(stored, 50, "first")
+    assert torch.equal(found, torch.arange(50).expand(3, -1))
+    assert torch.equal(found, choose_centres(stored, 50, "farthest"))
+    assert torch.equal(choose_centres(points, 50, "farthest"), farthest_point_sample(points, 50))
+    assert not torch.equal(choose_centres(points, 50, "farthest"), found)
+    for rule in ("farthest", "first"):
+        with pytest.raises(ValueError, match="201 of 200"):
+            choose_centres(points, 201, rule)

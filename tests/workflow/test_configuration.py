@@ -248,3 +248,44 @@ def test_a_student_learns_from_clouds_of_one_length(with_splats):
     with_splats["runs"]["clouds_mcd_splats"]["dataset"] = "rooms"
     with pytest.raises(ConfigError, match=r"'rooms' has clouds of any length \(subsample: all\)"):
         read_config(with_splats)
+
+
+@pytest.fixture
+def with_stored_order(with_clouds):
+    """A student that takes first points as centres, distilled and judged on sets that are stored in that order."""
+    with_clouds["students"]["quick"] = {"kind": "pointnet2", "centres": "first"}
+    for run in ("mini_scratch", "mini_mcd"):
+        with_clouds["runs"][f"{run}_quick"] = {**with_clouds["runs"][run], "student": "quick"}
+    with_clouds["suites"]["clouds"]["runs"] = ["mini_scratch_quick", "mini_mcd_quick", "mini_scratch"]
+    for dataset in (with_clouds["runs"]["mini_mcd"]["dataset"], "clouds"):
+        with_clouds["datasets"][dataset]["order"] = "farthest_first"
+    return with_clouds
+
+
+def test_every_student_takes_clouds_in_farthest_point_order(with_stored_order):
+    assert read_config({**with_stored_order, "suite": "clouds"}).students["quick"].centres == "first"
+
+
+def test_first_points_as_centres_need_clouds_in_that_order(with_stored_order):
+    distilled = with_stored_order["runs"]["mini_mcd"]["dataset"]
+    for dataset in (distilled, "clouds"):
+        del with_stored_order["datasets"][dataset]["order"]
+    with pytest.raises(ConfigError) as caught:
+        read_config(with_stored_order)
+    told = "student 'quick' takes the first points as centres (centres: first), and dataset"
+    lines = [line.strip() for line in str(caught.value).splitlines() if told in line]
+    assert [line.split(": ")[0] for line in lines] == ["runs.mini_mcd_quick.dataset"] + ["suites.clouds.runs"] * 2
+    assert f"dataset {distilled!r} is stored as sampled; say order: farthest_first" in lines[0]
+    assert "'mini_scratch_quick' and its task's dataset" in lines[1] and "dataset 'clouds'" in lines[1]
+
+
+def test_a_task_of_some_runs_asks_no_order_of_others(with_stored_order):
+    """mini_scratch alone meets the set that is stored as sampled."""
+    with_stored_order["datasets"]["more"] = {**with_stored_order["datasets"]["clouds"], "order": "sampled"}
+    with_stored_order["tasks"]["more_probe"] = {"kind": "linear_probe", "dataset": "more"}
+    tasks = with_stored_order["suites"]["clouds"]["tasks"]
+    tasks.append({"task": "more_probe", "runs": ["mini_scratch"]})
+    read_config(with_stored_order)
+    tasks[-1] = "more_probe"
+    with pytest.raises(ConfigError, match=r"'mini_scratch_quick' and its task's dataset: student 'quick'.*'more'"):
+        read_config(with_stored_order)

@@ -63,6 +63,7 @@ EVALUATION = {"evaluate_task"}  # carries the hash of all that made its number
         ("datasets__nano_shapes__num_points", 64, {"sample_points"}),
         ("datasets__nano_shapes__seed", 7, {"prepare_meshes", "build_manifest", "sample_points"}),
         ("datasets__nano_shapes__scan", {"num_views": 2, "noise": 0.01}, {"sample_points"}),
+        ("datasets__nano_shapes__order", "farthest_first", {"sample_points"}),
         ("datasets__nano_shapes__max_quarantined", 0.5, {"build_manifest", "finetune_student", "finetune_joint"}),
         ("datasets__nano_shapes__protocol", "procedural/other", set()),
         ("datasets__nano_shapes__stretch", 0.1, {"prepare_meshes", "build_manifest"}),

@@ -10,7 +10,7 @@ from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
-from pointlift.run_mistakes import projection_mistakes, run_mistakes
+from pointlift.run_mistakes import order_mistakes, projection_mistakes, run_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -60,6 +60,7 @@ def combination_mistakes(config: Config) -> list[str]:
         found += _name_mistakes(config, f"runs.{name}", name, run.rig)
         if run.dataset is not None:
             found += _render_mistakes(config, f"runs.{name}.dataset", run.dataset, str(run.rig), distils=True)
+            found += order_mistakes(config, f"runs.{name}.dataset", run, run.dataset)
     for name, teacher in config.teachers.items():
         taught = teacher.training
         if taught is not None:
@@ -192,6 +193,9 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         found.append(f"suites.{name}.tasks: two tasks of kind {row[0]!r} on dataset {row[1]!r} would share one row")
     for run_name in suite.runs:
         run = config.runs[run_name]
+        met = [task for task_name, task in zip(task_names, tasks, strict=True) if run_name in suite.runs_of(task_name)]
+        for dataset in dict.fromkeys(task.dataset for task in met if task.joint or run.form == "transfer"):
+            found += order_mistakes(config, f"suites.{name}.runs: {run_name!r} and its task's dataset", run, dataset)
         if run.form == "joint" and not any(task.joint for task in tasks):
             found.append(f"suites.{name}.runs: {run_name!r} is joint, and no task of the suite trains jointly")
         if run.form == "joint":

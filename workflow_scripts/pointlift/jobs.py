@@ -69,9 +69,9 @@ class Jobs:
         return canonical_json({"block": block, "dataset": dataset})
 
     def sample_points(self, dataset: str) -> str:
-        """sample_points: number, scan and seed."""
+        """sample_points: number, scan, order and seed."""
         block = self.config.datasets[dataset].model_dump(mode="json")
-        return canonical_json({key: block[key] for key in ("num_points", "scan", "seed")})
+        return canonical_json({key: block[key] for key in (*_POINT_KEYS, "seed")})
 
     def render_views(self, rig: str) -> str:
         """render_views: the rig without its visibility."""
@@ -266,7 +266,7 @@ class Jobs:
         return words
 
 
-_POINT_KEYS = ("num_points", "scan")
+_POINT_KEYS = ("num_points", "scan", "order")
 _MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "protocol", "meshes_of")
 
 

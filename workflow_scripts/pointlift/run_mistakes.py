@@ -95,6 +95,18 @@ def projection_mistakes(config: Config, name: str, suite: SuiteSettings) -> list
     return found
 
 
+def order_mistakes(config: Config, key: str, run: RunSettings, dataset: str) -> list[str]:
+    """A student that takes a cloud's first points as its centres needs clouds whose first points are farthest ones."""
+    block = config.datasets.get(dataset)
+    first = getattr(config.students.get(run.student), "centres", "farthest") == "first"
+    if not first or block is None or block.order == "farthest_first":
+        return []
+    return [
+        f"{key}: student {run.student!r} takes the first points as centres (centres: first), and dataset {dataset!r} "
+        f"is stored as {block.order}; say order: farthest_first in the dataset, or centres: farthest in the student"
+    ]
+
+
 def _why_not(config: Config, run: RunSettings, in_words: bool) -> str | None:
     method = config.methods[run.method] if run.method else None
     if method is None or not method.projects():

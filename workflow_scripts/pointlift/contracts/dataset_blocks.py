@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from pointlift.contracts.raw_data import Licence, RawFile
 from pointlift.contracts.settings import Settings
 
+#: sampled: as they were taken. farthest_first: each point is farthest from all before it, from the first one on.
+PointOrder = Literal["sampled", "farthest_first"]
+
 
 class Scan(Settings):
     """How points are taken from a mesh. Lengths are unit-sphere radii."""
@@ -38,6 +41,9 @@ class DatasetSettings(Settings):
     shard_size: int = Field(default=256, ge=1, le=4096)
     num_points: int = Field(default=1024, ge=16, le=65536)
     scan: Scan = Scan()
+    order: PointOrder = "sampled"
+    """In which its points are stored. sampled: as they were taken. farthest_first: each is farthest from all before it,
+    so that students with `centres: first` need not look for farthest points in every step."""
     max_quarantined: float = Field(default=0.02, ge=0.0, le=1.0)
     """Largest share of unusable shapes with which a run goes on."""
     exclude_duplicates_of: tuple[str, ...] = ()
@@ -92,6 +98,8 @@ class PointDatasetSettings(DatasetSettings):
     def _as_many_points(self) -> PointDatasetSettings:
         if self.subsample == "all" and not self.has_scenes:
             raise ValueError("subsample: all is for scenes; objects have num_points each: first, random or farthest")
+        if self.subsample == "all" and self.order == "farthest_first":
+            raise ValueError("order: farthest_first takes minutes a scene; it goes with clouds of num_points alone")
         return self
 
     def _points_name(self) -> str:

@@ -67,6 +67,7 @@ def load_points_shard(
             rng = np.random.default_rng(stable_seed(shape_id, settings.seed, "points"))
             whole = cloud if settings.keep_coordinates else clouds.normalise(cloud)
             taken = clouds.take(whole, settings.subsample, settings.num_points, rng)
+            taken = clouds.arrange(taken, settings.order)
             rows.append({name: getattr(taken, name).astype(_STORED[name].dtype) for name in names})
             boxes.append(taken.boxes)
         except UnusableShapeError as error:

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from pointlift.contracts.dataset import Boxes, PointCloud
+from pointlift.contracts.dataset_blocks import PointOrder
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.contracts.stages import POINT_ATTRIBUTES
 from pointlift.geometry.meshes import LARGEST_COORDINATE, TO_Z_UP, bounds
-from pointlift.geometry.sampling import farthest_point_order
+from pointlift.geometry.sampling import farthest_point_order, stored_order
 
 
 def check(cloud: PointCloud) -> PointCloud:
@@ -115,5 +116,15 @@ def take(
         order = farthest_point_order(cloud.points, kept, start=int(rng.integers(held)))
     if count > held:
         order = np.concatenate([order, rng.integers(held, size=count - held)])
+    return _rows(cloud, order)
+
+
+def arrange(cloud: PointCloud, rule: PointOrder) -> PointCloud:
+    """The cloud in the order of ``sampling.stored_order``, of its coordinates as they are stored (float32)."""
+    return cloud if rule == "sampled" else _rows(cloud, stored_order(cloud.points.astype(np.float32), rule))
+
+
+def _rows(cloud: PointCloud, order: Array) -> PointCloud:
+    """These points of the cloud, with their attributes."""
     taken: dict[str, Any] = {name: value[order] for name, value in attributes(cloud).items()}
     return replace(cloud, points=cloud.points[order], **taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointlift.contracts.dataset_blocks import Scan
+from pointlift.contracts.dataset_blocks import PointOrder, Scan
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.shards import Array
 from pointlift.geometry.meshes import Mesh, face_areas, face_normals
@@ -86,3 +86,19 @@ def farthest_point_order(points: Array, count: int, start: int = 0) -> Array:
         np.minimum(nearest, squared, out=nearest)
         order[step] = int(nearest.argmax())
     return order
+
+
+def stored_order(points: Array, rule: PointOrder) -> Array:
+    """The rows of a cloud (n, 3) in the order in which ``rule`` stores them: a permutation (n,) int64.
+
+    farthest_first : the first point stays the first, and each next one is farthest from all before it; so the first m
+    rows are the m farthest points from point 0, of the cloud as of any longer prefix of it, because what makes a row
+    the next one (no point behind it is farther from those before it) stays true when rows behind it are left out.
+    Points at the place of another come last, in their order.
+    """
+    if rule == "sampled":
+        return np.arange(len(points))
+    order = farthest_point_order(points, len(points))
+    first = np.unique(order, return_index=True)[1]  # with no other place left, a point is chosen again
+    chosen = order[np.sort(first)]
+    return np.concatenate([chosen, np.setdiff1d(np.arange(len(points)), chosen)])

@@ -6,6 +6,8 @@ gradient. Ties go to the lowest index, so that one input gives one answer whatev
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,21 @@ def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0) -> Ten
         torch.minimum(nearest_BN, (planes_3BN - last_3B1).square_().sum(dim=0), out=nearest_BN)
         chosen[:, step] = nearest_BN.argmax(dim=1)
     return chosen
+
+
+def choose_centres(points_BN3: Tensor, count: int, rule: Literal["farthest", "first"]) -> Tensor:
+    """Indices (B, count) int64 of centres. farthest : ``farthest_point_sample``. first : the first points of the cloud.
+
+    Of clouds stored ``farthest_first`` (``geometry.sampling.stored_order``) both are the same points, but for rounding:
+    as they are stored, and rotated, scaled evenly or shifted. With a scale for each axis or with jitter, ``first`` is
+    near to it. Raises ``ValueError`` when a cloud has fewer points.
+    """
+    if rule == "farthest":
+        return farthest_point_sample(points_BN3, count)
+    batch, num_points, _ = points_BN3.shape
+    if not 0 < count <= num_points:
+        raise ValueError(f"{count} of {num_points} points were asked for")
+    return torch.arange(count, device=points_BN3.device).repeat(batch, 1)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.operators.bags import bag_maximum
 from pointlift.operators.edge_convolution import EdgeConvolution
 from pointlift.operators.layers import per_row, shared_layers
-from pointlift.operators.neighbours import ball_query, farthest_point_sample, gather_rows, nearest_neighbours
+from pointlift.operators.neighbours import ball_query, choose_centres, gather_rows, nearest_neighbours
 from pointlift.operators.student_output import Level, StudentOutput
 from pointlift.operators.visible_pooling import max_pool
 from pointlift.students.curves import NEGATIVE_SLOPE, CurveAggregation, CurveGrouping
@@ -64,6 +64,9 @@ class Settings(StudentSettings):
     """Width of tokens and embedding; tokens stand at the points of the last stage."""
     num_neighbours: int = Field(default=20, ge=2)
     """Neighbours that a point is averaged over, itself among them; also the other points that a walk can go on to."""
+    centres: Literal["farthest", "first"] = "farthest"
+    """Which points a smaller stage keeps. first: the first ones, for datasets with `order: farthest_first`; saves
+    looking for them."""
 
     @model_validator(mode="after")
     def _possible(self) -> Settings:
@@ -120,7 +123,7 @@ class CurveNet(nn.Module):
         levels = [Level(rows_BNC, places_BN3, index_BN)]
         for stage, blocks in zip(self.settings.stages, self.stages, strict=True):
             if stage.num_points != places_BN3.shape[1]:
-                chosen = farthest_point_sample(places_BN3, stage.num_points)
+                chosen = choose_centres(places_BN3, stage.num_points, self.settings.centres)
                 centres_BM3 = gather_rows(places_BN3, chosen)
                 rows_BNC = bag_maximum(rows_BNC, ball_query(centres_BM3, places_BN3, stage.radius, count))
                 places_BN3, index_BN = centres_BM3, index_BN.gather(1, chosen)

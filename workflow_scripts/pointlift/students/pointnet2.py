@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.operators.layers import per_row, shared_layers
-from pointlift.operators.neighbours import ball_query, farthest_point_sample, gather_rows
+from pointlift.operators.neighbours import ball_query, choose_centres, gather_rows
 from pointlift.operators.precision import as_around, full_precision
 from pointlift.operators.student_output import Level as OutputLevel
 from pointlift.operators.student_output import StudentOutput
@@ -46,6 +46,8 @@ class Settings(StudentSettings):
     )
     widths: tuple[int, ...] = Field(default=(256, 512, 1024), min_length=1)
     """Of the layers over the last level's centres, each with its place; the last is the width of the tokens."""
+    centres: Literal["farthest", "first"] = "farthest"
+    """first: the first points of each cloud, for datasets with `order: farthest_first`; saves looking for them."""
 
     @model_validator(mode="after")
     def _fewer_and_fewer(self) -> Settings:
@@ -65,7 +67,7 @@ class PointNet2(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.width = settings.widths[-1]
+        self.width, self.centres = settings.widths[-1], settings.centres
         self.num_centres = [level.num_centres for level in settings.levels]
         self.level_widths = (3, *(level.widths[-1] for level in settings.levels[:-1]))
         before = (0, *(level.widths[-1] for level in settings.levels))
@@ -83,7 +85,7 @@ class PointNet2(nn.Module):
         levels = []
         for level, num_centres in zip(self.levels, self.num_centres, strict=True):
             levels.append(OutputLevel(rows_BGC, places_BG3, index_BG))
-            chosen = farthest_point_sample(places_BG3, num_centres)
+            chosen = choose_centres(places_BG3, num_centres, self.centres)
             centres_BM3 = gather_rows(places_BG3, chosen)
             rows_BGC = level(centres_BM3, places_BG3, rows_BGC)
             places_BG3, index_BG = centres_BM3, index_BG.gather(1, chosen)
