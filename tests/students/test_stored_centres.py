@@ -8,7 +8,7 @@ from pointlift.operators.neighbours import gather_rows
 from pointlift.training.augmentation import rotation_from_quaternion
 from students.test_student_contract import student_of
 
-KINDS = ("pointnet2", "curvenet")
+KINDS = ("pointnet2", "curvenet", "point_transformer")
 
 
 def clouds(dtype=torch.float64):
@@ -54,4 +54,4 @@ def test_another_scale_for_each_axis_makes_them_near_alone(kind):
 def test_a_cloud_that_is_too_short_is_refused(kind):
     for student in pair(kind):
         with pytest.raises(ValueError, match="points were asked for"):
-            student(clouds()[:, :20])
+            student(clouds()[:, :10])

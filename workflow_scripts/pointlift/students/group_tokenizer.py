@@ -5,14 +5,14 @@ Point-BERT, Yu, Tang, Rao, Huang, Zhou, Lu, CVPR 2022; hidden groups: Point-MAE,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pointlift.operators.layers import shared_layers
-from pointlift.operators.neighbours import farthest_point_sample, gather_rows, nearest_neighbours
+from pointlift.operators.neighbours import choose_centres, gather_rows, nearest_neighbours
 from pointlift.operators.visible_pooling import max_pool
 
 _FIXED_SEED = 0
@@ -34,12 +34,14 @@ class Groups(NamedTuple):
         return Groups(self.centre_index.gather(1, index_BX), gather_rows(self.centres, index_BX), chosen)
 
 
-def group(points_BN3: Tensor, num_groups: int, group_size: int) -> Groups:
-    """Nearest points of farthest points, the first of the cloud first.
+def group(
+    points_BN3: Tensor, num_groups: int, group_size: int, rule: Literal["farthest", "first"] = "farthest"
+) -> Groups:
+    """Nearest points of farthest points, the first of the cloud first; or of its first points, see ``choose_centres``.
 
     Raises ``ValueError`` for a cloud with fewer points than there are to be groups, or points in one.
     """
-    index_BG = farthest_point_sample(points_BN3, num_groups)
+    index_BG = choose_centres(points_BN3, num_groups, rule)
     centres_BG3 = gather_rows(points_BN3, index_BG)
     near_BGk = nearest_neighbours(centres_BG3, points_BN3, group_size)
     return Groups(index_BG, centres_BG3, gather_rows(points_BN3, near_BGk) - centres_BG3[:, :, None])

@@ -28,6 +28,8 @@ class Settings(StudentSettings):
     kind: Literal["point_transformer"]
     num_groups: int = Field(default=64, ge=2)
     """Groups stand around farthest points, the first of the cloud first."""
+    centres: Literal["farthest", "first"] = "farthest"
+    """first: the first points of each cloud, for datasets with `order: farthest_first`; saves looking for them."""
     group_size: int = Field(default=32, ge=1)
     """Nearest points of each, the one it stands around among them; groups overlap."""
     width: int = Field(default=384, ge=1)
@@ -96,7 +98,8 @@ class PointTransformer(nn.Module):
         in eval mode the same ones are hidden in every cloud each time.
         Raises ``ValueError`` for a cloud with fewer points than groups, or than a group has.
         """
-        groups, masked = group(points_BN3, self.settings.num_groups, self.group_size), None
+        groups = group(points_BN3, self.settings.num_groups, self.group_size, self.settings.centres)
+        masked = None
         if mask_ratio:
             shown, hidden = self._draw(groups, mask_ratio)
             groups, masked = groups.take(shown), Masked(*groups.take(hidden)[1:])
