@@ -31,7 +31,8 @@ UNREADABLE = (
     TypeError,
 )
 _WRAPPER = "module."
-_COUNTER = "num_batches_tracked"
+#: How names of the counters end that batch norms keep.
+COUNTER = "num_batches_tracked"
 _LARGEST_FILE = 8 * 1024**3
 _LONGEST_LINE = 250
 
@@ -78,7 +79,7 @@ def fill(network: nn.Module, found: Mapping[str, Tensor], path: Path) -> None:
 
 def without_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All but the counters that batch norms keep: older files lack them, and nothing in eval mode reads them."""
-    return {name: tensor for name, tensor in weights.items() if not name.endswith(_COUNTER)}
+    return {name: tensor for name, tensor in weights.items() if not name.endswith(COUNTER)}
 
 
 def misfits(wanted: Mapping[str, Sequence[int]], found: Mapping[str, Tensor]) -> list[str]:

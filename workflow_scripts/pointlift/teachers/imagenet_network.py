@@ -7,7 +7,7 @@ from pathlib import Path
 import torchvision
 from torch import nn
 
-from pointlift.contracts.errors import MachineError
+from pointlift.operators.torchvision_weights import fetched_network
 from pointlift.operators.weight_files import load_strictly
 
 
@@ -32,11 +32,5 @@ def pretrained(architecture: str, weights: Path | None, kind: str) -> nn.Module:
         network = untrained(architecture)
         load_strictly(network, weights)
         return network
-    try:
-        return torchvision.models.get_model(architecture, weights="DEFAULT")
-    except (OSError, RuntimeError) as error:
-        remedy = "weights_file" if kind == "imagenet_cnn" else "backbone_file"
-        raise MachineError(
-            f"teacher {kind}: torchvision's weights of {architecture} could not be fetched ({error}); "
-            f"connect once, or give a local {remedy}"
-        ) from None
+    remedy = "weights_file" if kind == "imagenet_cnn" else "backbone_file"
+    return fetched_network(architecture, f"teacher {kind}", f"give a local {remedy}")
