@@ -110,17 +110,19 @@ def peak_bytes(step: Callable[[], None], device: str) -> int:
     return peak
 
 
-def interleaved(steps: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, float]:
+def interleaved(
+    steps: dict[str, Callable[[], None]], repeats: int, device: str, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each, taken in turns, so that a busy machine slows all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
             if device == "cuda":
                 torch.cuda.synchronize()
             if repeat:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
