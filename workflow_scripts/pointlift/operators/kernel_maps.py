@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,10 +50,12 @@ class Levels:
     """The voxels of a batch at every stride that a network reaches, and the kernel maps between them; each made once.
 
     A level is the finest grid coarsened to a stride; by which steps it was reached makes no difference.
+    kept : what another backend wants to keep of the levels, by keys of its own.
     """
 
     def __init__(self, keys_M: Tensor, batch_size: int, stride: int = 1) -> None:
         self.batch_size = batch_size
+        self.kept: dict[tuple[str, int], Any] = {}
         self._keys = {stride: keys_M}
         self._coordinates: dict[int, Tensor] = {}
         self._counts: dict[int, Tensor] = {}

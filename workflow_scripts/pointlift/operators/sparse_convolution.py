@@ -7,7 +7,7 @@ active set is never dilated; "transposed" goes back to the voxels that the strid
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from pointlift.operators.kernel_maps import KernelMap
 from pointlift.operators.precision import as_around, full
 from pointlift.operators.sparse_tensor import SparseTensor
+from pointlift.operators.spconv_backend import require_spconv, submanifold_convolution
 
 
 class SparseConvolution3d(nn.Module):
@@ -29,6 +30,8 @@ class SparseConvolution3d(nn.Module):
 
     Stride 1 keeps the voxels. Stride s leads to the level ``stride * s``; transposed it leads back to the voxels of the
     level ``stride / s``, which an earlier layer must have left. First weights are those of ``Conv3d``.
+
+    backend : "spconv" takes that package for stride 1 and odd kernels from 3 on (``spconv_backend``), else ours.
     """
 
     def __init__(
@@ -40,8 +43,11 @@ class SparseConvolution3d(nn.Module):
         *,
         bias: bool = False,
         transposed: bool = False,
+        backend: Literal["torch", "spconv"] = "torch",
     ) -> None:
         super().__init__()
+        if backend not in {"torch", "spconv"}:
+            raise ValueError(f"backend {backend!r}: allowed are torch, spconv")
         if min(in_channels, out_channels, kernel_size, stride) < 1:
             raise ValueError("channels, kernel size and stride must be at least 1")
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -51,6 +57,10 @@ class SparseConvolution3d(nn.Module):
         self.weight = nn.Parameter(kernel.permute(4, 3, 0, 1, 2))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
+        odd = kernel_size % 2 == 1 and kernel_size > 1
+        self.uses_spconv = backend == "spconv" and stride == 1 and odd and not transposed
+        if backend == "spconv":
+            require_spconv()
 
     def reset_parameters(self) -> None:
         """Uniform within 1 / sqrt(in * k^3), as torch's convolutions."""
@@ -60,8 +70,11 @@ class SparseConvolution3d(nn.Module):
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Rows (M, in) to rows (M', out) at the voxels of the level it leads to."""
-        kernel_map, stride = self._map(tensor)
-        rows = sparse_convolution(tensor.rows, self.weight, kernel_map)
+        if self.uses_spconv:
+            rows, stride = submanifold_convolution(tensor, self.weight), tensor.stride
+        else:
+            kernel_map, stride = self._map(tensor)
+            rows = sparse_convolution(tensor.rows, self.weight, kernel_map)
         if self.bias is not None:
             rows = rows + self.bias.to(rows.dtype)
         return SparseTensor(rows, tensor.levels, stride)
