@@ -160,7 +160,11 @@ def test_what_is_no_kernel_is_refused(wrong):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_source_keeps_its_bits_and_shares_no_memory(scale):
-    source = {"layer1.0.conv1.weight": kernel(), "layer1.0.bn1.weight": torch.rand(4)}
+    source = {
+        "layer1.0.conv1.weight": kernel(),
+        "layer1.0.conv2.weight": kernel(1),
+        "layer1.0.bn1.weight": torch.rand(4),
+    }
     before = tensor_hashes(source)
     made, _ = inflate_stages(source, {name: name for name in source}, Inflation("x", scale, "mean"))
     for tensor in made.values():

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from pointlift.contracts.errors import ArtifactError, ConfigError
@@ -71,14 +72,14 @@ def inflate(weight_OIhw: Tensor, axis: Axis, scale: Scale) -> Tensor:
     else:
         one = weight_OIhw.detach() / size if scale == "mean" else weight_OIhw.detach()
         slices = one.unsqueeze(2).expand(-1, -1, size, -1, -1)
-    return _placed(slices, axis).clone()
+    return _placed(slices, axis).clone(memory_format=torch.contiguous_format)
 
 
 def _placed(slices: Tensor, axis: Axis) -> Tensor:
     """(out, in, repetition, rows, columns) in the layout of 3D kernels, (out, in, x, y, z)."""
     rows, columns = _PLANES[axis]
     place = {axis: 2, rows: 3, columns: 4}
-    return slices.permute(0, 1, place["x"], place["y"], place["z"]).contiguous()
+    return slices.permute(0, 1, place["x"], place["y"], place["z"])
 
 
 def spread_shortcut(weight_OI11: Tensor, shortcut: Shortcut) -> Tensor:
