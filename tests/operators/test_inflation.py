@@ -12,6 +12,7 @@ from pointlift.operators.image_networks import SmallImageNetwork, architecture_o
 from pointlift.operators.inflation import Inflation, Origin, inflate, inflate_stages, load_inflated, spread_shortcut
 from pointlift.operators.regimes import tensor_hashes
 from pointlift.operators.sparse_convolution import SparseConvolution3d
+from pointlift.operators.sparse_tensor import sparse_tensor
 
 AXES = ("x", "y", "z")
 SCALES = ("none", "mean", "center")
@@ -252,6 +253,21 @@ def test_sparse_convolutions_take_the_same_kernels():
     source = {"layer1.0.conv1.weight": weight}
     load_inflated(solid, ["conv1.weight"], source, {"conv1.weight": next(iter(source))}, Inflation("y", "none", "sum"))
     assert torch.equal(solid["conv1"].weight, inflate(weight, "y", "none"))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("axis", AXES)
+def test_sparse_convolutions_of_a_sheet_answer_as_the_image_does(axis, scale, stride):
+    weight, image = kernel(), torch.randn(1, 3, 6, 6, dtype=torch.float64)
+    grid = volume_of(image.unsqueeze(2), axis)[0].movedim(0, 3)
+    places = functional.pad(torch.nonzero(torch.ones(grid.shape[:3])), (1, 0)).int()
+    layer = SparseConvolution3d(3, 4, 3, stride).double()
+    layer.load_state_dict({"weight": inflate(weight, axis, scale)})
+    answer = slices_of(layer(sparse_tensor(places, grid.reshape(-1, 3), 1)).dense(6 // stride), axis)
+    expected = functional.conv2d(image, weight, stride=stride, padding=1)
+    same(answer[:, :, 0], expected / (3 if scale == "mean" else 1))
+    assert not answer[:, :, 1:].any()
 
 
 INFLATION = Inflation("z", "mean", "mean")
