@@ -76,3 +76,18 @@ def test_empty_batches_and_empty_clouds_have_no_voxels():
 def test_what_has_no_voxels_is_refused(points, cloud, size, told):
     with pytest.raises(ValueError, match=told):
         voxelise(torch.tensor(points), torch.tensor(cloud), 2, size)
+
+
+@pytest.mark.realdata
+def test_real_clouds_have_the_voxels_of_the_reference(realdata):
+    """Within the unit ball, voxels of 0.05 make at most 41 an axis; Image2Point's setting."""
+    files = sorted((realdata / "modelnet40_normal_resampled").rglob("*_0*.txt"))[:2]
+    if not files:
+        pytest.skip("no modelnet40_normal_resampled in the real data")
+    points = np.stack([np.loadtxt(path, delimiter=",", max_rows=2048)[:, :3] for path in files])
+    points /= np.linalg.norm(points, axis=2).max(axis=1)[:, None, None]
+    found = voxelise_clouds(torch.from_numpy(points), 0.05)
+    wanted = [reference.voxelise(cloud, 0.05) for cloud in points]
+    np.testing.assert_array_equal(found.coordinates[:, 1:], np.concatenate([voxels.coordinates for voxels in wanted]))
+    np.testing.assert_array_equal(found.counts, np.concatenate([voxels.counts for voxels in wanted]))
+    assert found.coordinates[:, 1:].max() <= 40 and len(found.counts) < 2 * 2048

@@ -50,6 +50,27 @@ def test_it_is_the_dense_convolution_at_the_active_voxels(kernel, size, batch, s
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-10)
 
 
+def test_on_a_sheet_it_is_the_2d_convolution_of_an_image():
+    """A kernel that repeats a 2D one along z, on voxels one thick: x are the image's rows, y its columns."""
+    flat, image = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False).double(), torch.randn(1, 3, 6, 7).double()
+    convolution = layer()
+    convolution.weight.data = flat.weight.data[..., None].expand(-1, -1, -1, -1, 3)
+    sheet = sparse_tensor(torch.ones(1, 6, 7, 1).nonzero(), image.movedim(1, 3).reshape(42, 3), 1)
+    torch.testing.assert_close(convolution(sheet).rows, flat(image).movedim(1, 3).reshape(42, 4), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (2, 2)])
+@pytest.mark.parametrize("axes", [(1, 2, 0), (0, 2, 1), (2, 1, 0)])
+def test_turning_grid_and_kernel_alike_turns_the_result(kernel_size, stride, axes):
+    tensor, plain, turned = random_tensor(), layer(3, 4, kernel_size, stride), layer(3, 4, kernel_size, stride)
+    turned.weight.data = plain.weight.data.permute(0, 1, *(2 + axis for axis in axes))
+    columns = [0, *(1 + axis for axis in axes)]
+    wanted, found = plain(tensor), turned(sparse_tensor(tensor.coordinates[:, columns], tensor.rows, 2))
+    back = sparse_tensor(wanted.coordinates[:, columns], wanted.rows, 2, stride)
+    assert torch.equal(found.coordinates, back.coordinates)
+    torch.testing.assert_close(found.rows, back.rows, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (2, 2), (2, 1), (5, 3)])
 def test_transposed_it_is_the_dense_transposed_convolution(kernel_size, stride):
     tensor = random_tensor(8)
@@ -95,6 +116,13 @@ def test_a_frozen_weight_and_a_frozen_input_get_no_gradient():
     again = random_tensor_with_gradient(tensor)
     convolution(again).rows.square().sum().backward()
     assert again.rows.grad.abs().sum() > 0
+
+
+def test_what_is_kept_for_the_gradient_is_rows_and_weight_alone():
+    tensor, convolution, kept = random_tensor_with_gradient(random_tensor(12, share=0.5)), layer(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value) or value, lambda value: value):
+        convolution(tensor)
+    assert sum(value.numel() for value in kept) == tensor.rows.numel() + convolution.weight.numel()
 
 
 def random_tensor_with_gradient(tensor):

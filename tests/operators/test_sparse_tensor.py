@@ -103,6 +103,13 @@ def test_the_mean_of_a_full_sheet_is_the_average_pooling_of_its_image():
     torch.testing.assert_close(pool_children(sheet, 2, "mean").rows, wanted.movedim(1, 3).reshape(16, 3))
 
 
+def test_nothing_is_pooled_to_nothing():
+    empty = sparse_tensor(torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0, 3), 2)
+    for reduction in ("sum", "mean", "max"):
+        assert torch.equal(pool_clouds(empty, reduction), torch.zeros(2, 3))
+        assert pool_children(empty, 2, reduction).rows.shape == (0, 3)
+
+
 def test_another_reduction_is_refused():
     with pytest.raises(ValueError, match="sum, mean, max"):
         pool_clouds(random_tensor(), "median")

@@ -112,17 +112,20 @@ def kernel_offsets(kernel_size: int) -> Tensor:
 def build_map(inputs_M: Tensor, outputs_M: Tensor, kernel_size: int, stride: int) -> KernelMap:
     """The pairs of sorted keys that lie an offset times ``stride`` apart: input = output + offset * stride.
 
-    inputs_M is what is read; outputs_M is written. The same tensor for both says that the voxels are kept.
+    inputs_M is what is read; outputs_M is written. The same tensor for both says that the voxels are kept; the second
+    half of a centred kernel is then the first one mirrored, and is not searched.
     """
     kept = inputs_M is outputs_M
-    centre = (kernel_size**3 // 2 if kernel_size % 2 else 0) if kept else None
+    mirrored = kept and kernel_size % 2 == 1
+    centre = (kernel_size**3 // 2 if mirrored else 0) if kept else None
+    searched = kernel_size * (kernel_size**2 // 2 + 1) if mirrored else kernel_size**3  # whole columns along z
+    delta_K = (steps(kernel_offsets(kernel_size)[:searched]) * stride).to(inputs_M.device)
     block = BLOCK if inputs_M.device.type == "cpu" else max(len(outputs_M), 1)
-    delta_K = (steps(kernel_offsets(kernel_size)) * stride).to(inputs_M.device)
     found, segments, total = [], [], 0
     for start in range(0, len(outputs_M), block):
         position, hit = _meet(inputs_M, outputs_M[start : start + block], delta_K, kernel_size, stride)
         if centre is not None:
-            hit[centre] = False
+            hit[centre : None if mirrored else centre + 1] = False
         row, column = hit.nonzero(as_tuple=True)
         found.append((position[row, column], column + start))
         for offset, count in enumerate(hit.sum(dim=1).tolist()):
@@ -131,6 +134,10 @@ def build_map(inputs_M: Tensor, outputs_M: Tensor, kernel_size: int, stride: int
                 total += count
     empty = inputs_M.new_empty(0)
     inputs, outputs = (torch.cat(part) for part in zip(*found, strict=True)) if found else (empty, empty)
+    if mirrored:
+        inputs, outputs = torch.cat([inputs, outputs]), torch.cat([outputs, inputs])
+        other = [(kernel_size**3 - 1 - offset, start + total, end + total) for offset, start, end in segments]
+        segments = list(itertools.chain.from_iterable(zip(segments, other, strict=True)))
     return KernelMap(inputs, outputs, tuple(segments), len(inputs_M), len(outputs_M), centre)
 
 
