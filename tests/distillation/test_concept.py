@@ -204,6 +204,26 @@ def test_the_matched_loss_is_that_of_the_best_pairs():
     assert values["cosine"] == pytest.approx(1.0 - np.mean(losses), abs=1e-10)
 
 
+def test_the_two_pools_are_two_and_begin_with_the_same_numbers():
+    pools = [method_of(extractor=extractor) for extractor in ("mean_pool", "max_pool")]
+    weights = [torch.cat([part.flatten() for part in pool.parameters()]) for pool in pools]
+    assert torch.equal(*weights)
+    tokens = draw(SHAPES, 1, WIDTH).expand(-1, TOKENS, -1)
+    alike, different = ([pool.project(student_output(part)) for pool in pools] for part in (tokens, None))
+    torch.testing.assert_close(*alike)
+    assert not torch.allclose(*different)
+
+
+def test_every_loss_has_its_own_weight_and_that_of_all():
+    one = said(method_of(nce_weight=1.0, token_weight=1.0), student_output(), batch_of())
+    other = said(method_of(weight=3.0, nce_weight=0.5, token_weight=0.25), student_output(), batch_of())
+    wanted = {"concept_loss": 3.0, "nce_loss": 1.5, "token_loss": 0.75}
+    assert {name: other[name] / one[name] for name in wanted} == pytest.approx(wanted, rel=1e-5)
+    assert {name: other[name] for name in one.keys() - wanted.keys()} == pytest.approx(
+        {name: one[name] for name in one.keys() - wanted.keys()}, rel=1e-5
+    )
+
+
 @pytest.mark.parametrize("query", ["image", "view"])
 def test_a_view_that_asks_is_compared_with_itself(query):
     method, output, batch = method_of(query=query), student_output(), batch_of()
@@ -345,10 +365,10 @@ def test_a_query_that_holds_the_answer_leaks_it_past_the_cloud_unless_it_is_clos
 
 
 def test_with_a_closed_query_other_clouds_raise_the_loss_of_a_trained_head():
-    output, batch = student_output(), batch_of()
+    output, batch = student_output(summary=draw(SHAPES, WIDTH, seed=1)), batch_of()
     method = method_of(query="image")
     right = trained(method, output, batch)
-    wrong = said(method, student_output(output.tokens.roll(1, 0)), batch)
+    wrong = said(method, student_output(output.tokens.roll(1, 0), output.summary.roll(1, 0)), batch)
     assert right["concept_loss"] < 0.05
     assert wrong["concept_loss"] > right["concept_loss"] + 0.2
     assert right["other_clouds_cosine"] == pytest.approx(wrong["cosine"], abs=1e-6)
