@@ -81,7 +81,7 @@ class PointMae(nn.Module):
             Block(width, heads, mlp_ratio=settings.mlp_ratio, drop_path=share) for share in shares
         ).apply(start_small)
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 3 * group_size)
+        self.head = nn.Linear(width, 3 * group_size).apply(start_small)  # the points it says begin near their centre
 
     def forward(self, output: StudentOutput, batch: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
         """``reconstruction_loss``: mean squared Chamfer distance of a hidden group (equation 5), in squared radii.
