@@ -74,6 +74,39 @@ rule draw_report:
         " --output {output.page:q} > {log:q} 2>&1"
 
 
+rule write_model_cards:
+    """Write what every run's students are, how they were made, on whose terms, and what was measured: one page each."""
+    input:
+        metrics=TARGETS.tasks,
+        weights=TARGETS.students,
+    output:
+        cards=GRAPH.model_cards(),
+    log:
+        f"results/logs/write_model_cards/{SUITE}.log",
+    benchmark:
+        f"results/benchmarks/write_model_cards/{SUITE}.tsv"
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=JOBS.write_model_cards(),
+        code=JOBS.code(
+            "write_model_cards",
+            *(
+                ("students", GRAPH.config.runs[run].student)
+                for run in GRAPH.config.chosen.runs
+            ),
+        ),
+    message:
+        "Writing the model cards of suite {SUITE}"
+    shell:
+        "python workflow_scripts/write_model_cards.py --settings {params.settings:q} --metrics {input.metrics:q}"
+        " --weights {input.weights:q} --output {output.cards:q} > {log:q} 2>&1"
+
+
 rule audit_duplicates:
     """Show which test shapes stand in what is trained on: `snakemake audit_duplicates`. Nothing else asks for it."""
     input:

@@ -144,5 +144,5 @@ def test_an_edit_reruns_what_it_touches(finished_nano, edit):
     name, old, new, jobs = EDITS[edit]
     with finished_nano.edited(name, old, new):
         planned = finished_nano.planned()
-    downstream = {"collect_metrics": 1, "draw_report": 1, "all": 1} if jobs else {}
+    downstream = {"collect_metrics": 1, "draw_report": 1, "write_model_cards": 1, "all": 1} if jobs else {}
     assert planned == {**jobs, **downstream}

@@ -328,8 +328,13 @@ class Graph:
             report=tuple(
                 f"{self.results}/report/{self.config.suite}/{name}"
                 for name in ("summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html")
-            ),
+            )
+            + self.model_cards(),
         )
+
+    def model_cards(self) -> tuple[str, ...]:
+        """One card per run of the suite, beside its students."""
+        return tuple(f"{self.results}/students/{run}/README.md" for run in self.config.chosen.runs)
 
     def feature_files(self, run: str) -> list[str]:
         """Teacher embeddings and tokens that a run reads, for distillation or jointly."""

@@ -21,6 +21,7 @@ from pointlift.contracts.raw_data import licence_name
 from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries
 from pointlift.graph import Graph
+from pointlift.model_cards import cards_settings
 from pointlift.raw_data import gate_of
 
 
@@ -218,6 +219,10 @@ class Jobs:
         used = {"runs": chosen, "rows": [self._made_of(config.runs[r], t, d) for r, t, d in self.graph.evaluations]}
         provenance = {"config": digest(used)}
         return canonical_json({"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance})
+
+    def write_model_cards(self) -> str:
+        """write_model_cards: the suite's runs with the blocks they rest on, and whose terms those stand under."""
+        return canonical_json(cards_settings(self.graph))
 
     def disjoint_sets(self) -> list[dict[str, Any]]:
         """What must not share a shape, per run and downstream dataset; see ``reporting.slices.Disjoint``."""

@@ -46,10 +46,10 @@ def cells(leaderboard: Iterable[Row]) -> list[Cell]:
     for row in leaderboard:
         key = tuple(row[name] for name in ("task", "dataset", "protocol", "selection", "metric"))
         groups.setdefault(key, []).append(row)
-    return [_cell(key, groups) for key in sorted(groups, key=_as_read)]
+    return [_cell(key, groups) for key in sorted(groups, key=as_read)]
 
 
-def _as_read(key: tuple[str, ...]) -> list[tuple[int | str, ...]]:
+def as_read(key: tuple[str, ...]) -> list[tuple[int | str, ...]]:
     """A sort key under which 3 shots stand before 12."""
     pieces = [piece for word in key for piece in (*re.split(r"(\d+)", word), "")]
     return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]

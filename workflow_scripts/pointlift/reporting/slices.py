@@ -1,10 +1,10 @@
-"""The slices of the config that ``collect_metrics`` and ``draw_report`` read."""
+"""The slices of the config that ``collect_metrics``, ``draw_report`` and ``write_model_cards`` read."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pointlift.contracts.settings import Settings as BaseSettings
 
@@ -56,6 +56,81 @@ class PageSettings(BaseSettings):
     """What makes the page again; empty: ``make benchmark SUITE=<suite>``."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The blocks of config.yaml behind the suite: shown, with their digest."""
+
+
+class LearnedFrom(BaseSettings):
+    """Something that has shaped a student's weights, and on which terms it was given."""
+
+    name: str
+    """Of its block."""
+    what: str
+    """E.g. ``shapes it was distilled on``."""
+    made_here: bool = False
+    """Made by pointlift itself, of nothing that anyone else owns."""
+    licence: str | None = None
+    """As its block says; None where that says nothing."""
+    terms: str = ""
+    page: str = ""
+
+
+class CardSettings(BaseSettings):
+    """One run of a model card: what it is, and all it rests on."""
+
+    run: str
+    form: str
+    arm: str
+    student: str
+    method: str | None = None
+    """None: without one."""
+    teacher: str | None = None
+    teacher_weights: str = ""
+    """Where the teacher's weights come from."""
+    rig: str | None = None
+    dataset: str | None = None
+    num_points: int | None = Field(default=None, ge=1)
+    """Of the clouds it was distilled on; None: each has its own number, or there are none."""
+    keeps_coordinates: bool = False
+    """Whether those clouds kept the units of their files."""
+    init: str | None = None
+    """The run whose student it started from."""
+    learned_from: tuple[LearnedFrom, ...] = ()
+    """Empty: its weights are random numbers."""
+    finetuned_by: tuple[str, ...] = ()
+    """Tasks of the suite that train it on before they judge it."""
+    not_judged_by: tuple[str, ...] = ()
+    """Kinds of task that the suite does not judge it by."""
+
+
+class CardsSettings(BaseSettings):
+    """What ``write_model_cards`` is told."""
+
+    suite: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    command: str
+    """What makes the weights again."""
+    blocks: dict[str, dict[str, dict[str, Any]]]
+    """What of config.yaml the runs rest on, by family and name: shown. Many runs share them."""
+    runs: tuple[CardSettings, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _every_block(self) -> CardsSettings:
+        for card in self.runs:
+            try:
+                _ = self.blocks_of(card.run)["student"]["kind"]
+            except KeyError as error:
+                raise ValueError(f"blocks: run {card.run} lacks {error}") from None
+            except RecursionError:
+                raise ValueError(f"blocks: run {card.run} starts from itself") from None
+        return self
+
+    def blocks_of(self, run: str) -> dict[str, Any]:
+        """A run's own block, those that it names (student, method, teacher, rig), and all of the run it starts from."""
+        own = self.blocks["runs"][run]
+        found: dict[str, Any] = {"run": own}
+        for word in ("student", "method", "teacher", "rig"):
+            if own.get(word) is not None:
+                found[word] = self.blocks[f"{word}s"][own[word]]
+        return {**found, "init": self.blocks_of(own["init"])} if own.get("init") is not None else found
 
 
 class ShowSettings(BaseSettings):
