@@ -14,15 +14,13 @@ from pointlift.contracts.files import write_text
 from pointlift.contracts.settings import parse
 from pointlift.distillation.arms import apply_arm
 from pointlift.distillation.methods import build_method, method_settings
-from pointlift.distillation.pairs import classes_of, read_split_pairs
+from pointlift.distillation.pairs import STAGES, classes_of, read_split_pairs
 from pointlift.distillation.projector import save_projector
 from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
 from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.initialisation import initialised
 from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
-
-STAGES = ("points", "visibility", "features", "tokens")
 
 
 def distilled(student: nn.Module, settings: DistillationSettings, arguments: argparse.Namespace) -> None:
@@ -46,8 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.init is not None:
         load_student(arguments.init, student, student_settings.model_dump(mode="json"))
     if settings.method is None:
-        leave_untrained(folder)
-        save_projector(arguments.projector)
+        leave_untrained(folder, arguments.projector)
     else:
         distilled(student, settings, arguments)
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))

@@ -50,8 +50,8 @@ def test_flipping_radius_that_breaks_hidden_point_removal_is_refused():
         ({"student": "s", "arm": "mcd"}, "a run without a method is arm scratch"),
         ({"student": "s", "teacher": "t"}, "without init, teacher"),
         ({"student": "s", "method": "m", "arm": "mcd", "teacher": "t", "rig": "r"}, "needs dataset and recipe"),
-        ({"student": "s", "method": "m", "arm": "mcd", "form": "joint", "dataset": "d"}, "leave dataset and recipe out"),
-        ({"student": "s", "method": "m", "arm": "init_point_mae", "form": "joint", "init": "r"}, "is for form transfer"),
+        ({"student": "s", "method": "m", "arm": "mcd", "form": "joint", "dataset": "d"}, "leave dataset and recipe"),
+        ({"student": "s", "method": "m", "arm": "init_point_mae", "form": "joint", "init": "r"}, "for form transfer"),
         (
             {"student": "s", "method": "m", "arm": "mcd", "init": "r", "dataset": "d", "recipe": RECIPE},
             "arm init_point_mae is the one",

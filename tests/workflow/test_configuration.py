@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import itertools
 import math
 from pathlib import Path
 from typing import get_args
@@ -29,14 +30,23 @@ def test_every_shipped_suite_is_valid(values, suite):
 
 
 def test_every_arm_stands_in_a_shipped_run(values):
-    """Of one method, one student and one distillation set: so they can be compared."""
-    values["suite"] = "princeton"
-    config = read_config(values)
-    runs = [config.runs[name] for name in config.chosen.runs]
-    assert {run.arm for run in runs} == set(get_args(Arm))
-    transfer = [run for run in runs if run.form == "transfer" and run.method]
-    assert {run.arm for run in transfer} == set(get_args(Arm)) - {"scratch", "control"}
-    assert len({(run.student, run.method, run.rig, run.dataset, str(run.recipe)) for run in transfer}) == 1
+    """And the arms of one suite and method have one student, one distillation set and one recipe: they compare."""
+    found = set()
+    for suite in ("princeton", "mini_concept", "princeton_concept"):
+        values["suite"] = suite
+        config = read_config(values)
+        runs = [config.runs[name] for name in config.chosen.runs]
+        found |= {run.arm for run in runs}
+        transfer = [run for run in runs if run.form == "transfer" and run.method]
+        assert len({(run.student, run.dataset, str(run.recipe)) for run in transfer}) == 1
+        for one, other in itertools.combinations([config.methods[run.method] for run in transfer], 2):
+            assert len(differing(one, other)) <= 3 or one.kind != other.kind
+    assert found == set(get_args(Arm))
+
+
+def differing(one, other):
+    """Keys in which two blocks differ."""
+    return {key for key, value in one.model_dump().items() if getattr(other, key, value) != value}
 
 
 def test_mini_is_the_default():

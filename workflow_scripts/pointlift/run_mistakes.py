@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskOfRuns
-from pointlift.contracts.teacher_blocks import TeacherSettings
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -35,6 +34,12 @@ def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
             found.append(f"runs.{name}.{key}: missing; {told} {', '.join(reads)}")
         elif given and not needed:
             found.append(f"runs.{name}.{key}: {getattr(run, key)!r} is not used: {told} {', '.join(reads) or 'points'}")
+    student = config.students.get(run.student)
+    if method.hides() and student is not None and not student.can_hide():
+        found.append(
+            f"runs.{name}.student: {run.student!r} (kind {student.kind!r}) cannot be shown part of a cloud, and method "
+            f"{run.method!r} hides some; use kind point_transformer"
+        )
     if run.form == "joint" and method.hides():
         found.append(f"runs.{name}.form: joint is not for method {run.method!r}: it hides part of each cloud")
     return found
@@ -108,10 +113,9 @@ def order_mistakes(config: Config, key: str, run: RunSettings, dataset: str) -> 
 
 
 def _why_not(config: Config, run: RunSettings, in_words: bool) -> str | None:
-    method = config.methods[run.method] if run.method else None
+    method, teacher = config.methods.get(str(run.method)), config.teachers.get(str(run.teacher))
     if method is None or not method.projects():
         return "it has no head into a teacher's space"
-    teacher: TeacherSettings = config.teachers[str(run.teacher)]
-    if in_words and not teacher.reads_text():
+    if in_words and teacher is not None and not teacher.reads_text():
         return f"its teacher {run.teacher!r} (kind {teacher.kind!r}) knows images only, no words"
     return None

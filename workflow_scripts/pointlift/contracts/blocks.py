@@ -19,6 +19,10 @@ class StudentSettings(Settings):
 
     kind: str
 
+    def can_hide(self) -> bool:
+        """Whether it can be shown part of a cloud alone."""
+        return False
+
 
 #: What a method may read of a shape beside its points.
 Reading = Literal["visibility", "features", "tokens", "cameras"]
@@ -145,7 +149,7 @@ class RunSettings(Settings):
         if self.method is None:
             if given or self.form == "joint" or self.arm != "scratch":
                 raise ValueError(
-                    "a run without a method is arm scratch, form transfer, without init, teacher, rig, dataset and recipe"
+                    "a run without a method is arm scratch, form transfer, without init, teacher, rig, dataset, recipe"
                 )
         elif sorted(set(given) & {"dataset", "recipe"}) != sorted(own):
             raise ValueError(

@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         return self
 
     def add_optional_paths(self, *names: str, text: str) -> Parser:
-        """Add ``--name PATH ...`` arguments that may be left out: no paths then. ``text``: what they are, for --help."""
+        """Add ``--name PATH ...`` arguments that may be left out: no paths then. ``text``: what --help says of them."""
         for name in names:
             self.add_argument(f"--{name}", type=Path, nargs="*", default=[], help=text)
         return self

@@ -24,6 +24,7 @@ from pointlift.contracts.stages import read_stages
 log = logging.getLogger(__name__)
 #: Shards of every stage that are read, by the stage's name. ``points`` is always there.
 Shards = Mapping[str, Sequence[Path]]
+STAGES = ("points", "visibility", "features", "tokens")
 
 
 @dataclass(frozen=True)

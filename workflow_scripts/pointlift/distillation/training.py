@@ -17,6 +17,7 @@ from pointlift.contracts.hashing import canonical_json
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.distillation.pairs import Pairs, prepare
+from pointlift.distillation.projector import save_projector
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
 
@@ -109,6 +110,7 @@ def judge(model: Distillation, data: TensorData, batch_size: int = 64) -> dict[s
     return {name: total / len(data) for name, total in sums.items()}
 
 
-def leave_untrained(folder: Path) -> None:
-    """What the scratch arm leaves beside its weights: a history without a line."""
+def leave_untrained(folder: Path, projector: Path) -> None:
+    """What the scratch arm leaves beside its weights: a history without a line, and a head that is none."""
     write_text(folder / "history.jsonl", "")
+    save_projector(projector)

@@ -59,6 +59,10 @@ class Settings(StudentSettings):
             raise ValueError(f"level_depths must grow, from 1 to below depth ({self.depth}), they are {list(depths)}")
         return self
 
+    def can_hide(self) -> bool:
+        """Groups may be hidden."""
+        return True
+
     def depths_read(self) -> tuple[int, ...]:
         """Blocks whose tokens are levels, in order."""
         if self.level_depths is not None:
