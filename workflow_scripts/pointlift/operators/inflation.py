@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pointlift.contracts.errors import ArtifactError, ConfigError
+from pointlift.contracts.image_weights import Axis, Scale, Shortcut
 from pointlift.operators.image_networks import is_shortcut
 from pointlift.operators.weight_files import COUNTER, listed, without_counters
-
-Axis = Literal["x", "y", "z"]
-#: none: copies as they are (the authors'). mean: copies divided by their number. center: the middle one, zeros beside.
-Scale = Literal["none", "mean", "center"]
-#: Of a 1x1 shortcut. single: stays 1x1x1. sum: 2x2x2 copies as they are (the authors'). mean: 2x2x2 copies, each an
-#: eighth.
-Shortcut = Literal["single", "sum", "mean"]
 
 #: Where rows and columns of an image go when its kernel is repeated along an axis.
 _PLANES = {"x": ("y", "z"), "y": ("z", "x"), "z": ("y", "x")}
@@ -113,18 +106,22 @@ def inflated(name: str, tensor: Tensor, inflation: Inflation) -> tuple[Tensor, s
 
 
 def inflate_stages(
-    source: Mapping[str, Tensor], names: Mapping[str, str], inflation: Inflation
+    source: Mapping[str, Tensor], names: Mapping[str, str], inflation: Inflation | None
 ) -> tuple[dict[str, Tensor], dict[str, Origin]]:
     """Tensors of the 3D network by their names there, and where each came from.
 
     source : stage tensors of the 2D network. names : from the name in 3D to the name in 2D. Names that ``source`` lacks
-    give nothing. Counters of batch norms come along where ``source`` has them.
+    give nothing. Counters of batch norms come along where ``source`` has them. inflation : None copies all as it is,
+    for a network whose stages are those of the source.
     """
     tensors: dict[str, Tensor] = {}
     origins: dict[str, Origin] = {}
     for target, name in _with_counters(names).items():
         if name in source:
-            tensors[target], how = inflated(name, source[name], inflation)
+            tensor = source[name]
+            tensors[target], how = (
+                inflated(name, tensor, inflation) if inflation else (tensor.detach().clone(), "copied")
+            )
             origins[target] = Origin(name, how)
     return tensors, origins
 
@@ -134,7 +131,7 @@ def load_inflated(
     stage_tensors: Collection[str],
     source: Mapping[str, Tensor],
     names: Mapping[str, str],
-    inflation: Inflation,
+    inflation: Inflation | None,
 ) -> dict[str, Origin]:
     """Fill the stages of a 3D network, in place, from those of a 2D one; says where each tensor came from.
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-#: io: input and output layers. ioms: and running statistics of the stages. io_bn: and the batch norms' weights and
-#: biases. all: everything. From random weights, ``all`` is the arm scratch and ``io`` is frozen_random.
-Regime = Literal["io", "ioms", "io_bn", "all"]
+from pointlift.contracts.image_weights import Regime
+
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -27,7 +25,7 @@ class TensorGroups:
     #: Stems, always new and always trained; heads, decoders and all else outside the stages, too.
     input: tuple[str, ...]
     output: tuple[str, ...]
-    #: Of the stages: kernels; weights and biases of batch norms; running statistics and counters of batch norms.
+    #: Of the stages: kernels; weights and biases of norms; running statistics and counters of batch norms.
     middle: tuple[str, ...]
     norm_affine: tuple[str, ...]
     norm_statistics: tuple[str, ...]
@@ -50,9 +48,10 @@ class TensorGroups:
 
 
 def group_tensors(network: nn.Module, input_parts: Collection[str], stage_parts: Collection[str]) -> TensorGroups:
-    """The groups of a network whose ``input_parts`` and ``stage_parts`` are these submodules (``layer1``, ``stem.0``).
+    """The groups of a network by its ``input_parts`` and ``stage_parts``.
 
-    All outside both is output: heads and decoders. Raises ``ValueError`` for a part that has no tensors, or is both.
+    These are submodules (``layer1``, ``stem.0``) or single tensors (``class_token``). All outside both is output:
+    heads and decoders. Raises ``ValueError`` for a part that has no tensors, or is both.
     """
     state = list(network.state_dict())
     inputs, stages = _inside(state, input_parts), _inside(state, stage_parts)
@@ -113,7 +112,7 @@ def _sha256(tensor: Tensor) -> str:
 def _inside(names: Collection[str], parts: Collection[str]) -> set[str]:
     found: set[str] = set()
     for part in parts:
-        inside = {name for name in names if name.startswith(f"{part}.")}
+        inside = {name for name in names if name == part or name.startswith(f"{part}.")}
         if not inside:
             raise ValueError(f"no tensors in {part!r}")
         found |= inside
@@ -121,10 +120,10 @@ def _inside(names: Collection[str], parts: Collection[str]) -> set[str]:
 
 
 def _norm_tensors(network: nn.Module) -> tuple[set[str], set[str]]:
-    """Names of all weights and biases, and of all statistics, of the batch norms."""
+    """Names of all weights and biases, and of all statistics, of the norms; those over layers have no statistics."""
     affine, statistics = set(), set()
     for module_name, module in network.named_modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm | nn.LayerNorm):
             names = {f"{module_name}.{name}".removeprefix(".") for name in module.state_dict()}
             held = {name for name in names if name.endswith(_STATISTICS)}
             statistics |= held
