@@ -147,6 +147,8 @@ def test_limits_say_what_it_was_not_tested_on():
     assert "Judged on `down` alone" in told
     assert "Not judged by `few_shot`, `retrieval`." in told
     assert "clouds of 512 points" in told
+    assert "placed by the whole mesh" not in told
+    assert "placed by the whole mesh" in section(card(placed_by_mesh=True), "Limits")
 
 
 def test_what_was_never_trained_says_so():

@@ -98,6 +98,7 @@ def test_limits_are_the_tasks_that_a_run_does_not_meet():
     assert {"linear_probe", "few_shot"} <= set(card["not_judged_by"])
     assert set(card["finetuned_by"]) == {"classification", "part_segmentation"}
     probed = told("nano")["nano_mcd"]
+    assert probed["placed_by_mesh"] and not card["placed_by_mesh"]
     assert "linear_probe" not in probed["not_judged_by"] and "linear_probe" not in probed["finetuned_by"]
 
 
@@ -113,15 +114,15 @@ SOURCES = [
     ({"kind": "clip", "model": "hf-hub:x/y"}, "published weights of hf-hub:x/y"),
     (
         {"kind": "clip", "model": "ViT-B-32", "training": TRAINING},
-        "trained in this graph on a_set, from random weights",
+        "trained in this graph on a_set and its labels, from random weights",
     ),
     (
         {"kind": "view_classifier", "architecture": "resnet18", "training": TRAINING},
-        "trained in this graph on a_set, from published weights of resnet18",
+        "trained in this graph on a_set and its labels, from published weights of resnet18",
     ),
     (
         {"kind": "view_classifier", "architecture": "resnet18", "training": TRAINING, "backbone_file": "r.pth"},
-        "trained in this graph on a_set, from published weights of resnet18, local file r.pth",
+        "trained in this graph on a_set and its labels, from published weights of resnet18, local file r.pth",
     ),
     (
         {"kind": "view_autoencoder", "training": TRAINING, "initialisation": "random"},

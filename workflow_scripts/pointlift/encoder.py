@@ -51,8 +51,8 @@ class Encoder:
     def __call__(self, points: Clouds, normalise: bool = True) -> Tensor:
         """One embedding per cloud, (B, C) float32 on the encoder's device; B = 1 for a single cloud.
 
-        normalise : the bounding-box centre goes to the origin and the farthest point to radius 1, as for all clouds of
-        the pipeline. False for clouds that are so already, such as those of its shards.
+        normalise : the bounding-box centre goes to the origin and the farthest point to radius 1, as for all clouds that
+        the pipeline reads (of meshes it is the whole mesh). False for clouds as they stand in its shards.
 
         Raises ``UnusableShapeError`` that says which cloud is empty, not finite, of a wrong shape, without extent, or
         of too few points for this student.

@@ -48,6 +48,7 @@ def _card(graph: Graph, name: str) -> Card:
         **run.model_dump(mode="json", include=_SHOWN),
         "teacher_weights": weights_source(config.teachers[run.teacher]) if run.teacher is not None else "",
         "num_points": None if dataset is None or every_point else dataset.num_points,
+        "placed_by_mesh": dataset is not None and dataset.has_meshes,
         "keeps_coordinates": bool(getattr(dataset, "keep_coordinates", False)),
         "learned_from": _learned_from(graph, run),
         "finetuned_by": sorted(set(finetuned)),
@@ -103,7 +104,8 @@ def weights_source(block: TeacherSettings) -> str:
     start = _published(block)
     if block.training is not None:
         begun = f"from {start}" if start else "from random weights"
-        return f"trained in this graph on {block.training.dataset}, {begun}"
+        labels = " and its labels" if block.learns_from_labels() else ""
+        return f"trained in this graph on {block.training.dataset}{labels}, {begun}"
     return start or "random weights, never trained"
 
 

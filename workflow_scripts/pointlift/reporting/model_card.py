@@ -58,7 +58,7 @@ def render_card(
     sections = [
         *_head(card, blocks),
         "",
-        f"# {escaped(card.run)}",
+        f"# {name_of(card.run)}",
         "",
         *_what_it_is(card, blocks, facts),
         *_section("Use", _use(card, suite.seeds, facts)),
@@ -228,5 +228,10 @@ def _limits(card: CardSettings, seeds: Sequence[int], metrics: Sequence[Metrics]
         lines += [
             f"- It learned from clouds of {card.num_points:,} points. Other densities, noise, poses and hidden parts "
             "are tested only as far as the numbers above say."
+        ]
+    if card.placed_by_mesh:
+        lines += [
+            "- Those clouds were placed by the whole mesh that they were sampled from. A cloud on its own is placed by "
+            "its own bounding box: a little larger, and off that centre where parts are hidden."
         ]
     return [*lines, "- It takes points alone: no colour and no normals."]

@@ -91,6 +91,8 @@ class CardSettings(BaseSettings):
     """Of the clouds it was distilled on; None: each has its own number, or there are none."""
     keeps_coordinates: bool = False
     """Whether those clouds kept the units of their files."""
+    placed_by_mesh: bool = False
+    """Whether those clouds were sampled from meshes that were normalised whole."""
     init: str | None = None
     """The run whose student it started from."""
     learned_from: tuple[LearnedFrom, ...] = ()
