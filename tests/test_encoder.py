@@ -173,6 +173,7 @@ SMALL = {
     "pointnet2": {"levels": [{"num_centres": 16, "radius": 0.4, "num_neighbours": 4, "widths": [8]}], "widths": [16]},
     "dgcnn": {},
     "curvenet": {},
+    "point_transformer": {"num_groups": 8, "group_size": 4, "width": 16, "depth": 1, "heads": 2},
 }
 
 

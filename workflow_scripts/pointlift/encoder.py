@@ -51,7 +51,7 @@ class Encoder:
     def __call__(self, points: Clouds, normalise: bool = True) -> Tensor:
         """One embedding per cloud, (B, C) float32 on the encoder's device; B = 1 for a single cloud.
 
-        normalise : the bounding-box centre goes to the origin and the farthest point to radius 1, as for all clouds that
+        normalise : the bounding-box centre goes to the origin and the farthest point to radius 1, as for clouds that
         the pipeline reads (of meshes it is the whole mesh). False for clouds as they stand in its shards.
 
         Raises ``UnusableShapeError`` that says which cloud is empty, not finite, of a wrong shape, without extent, or
