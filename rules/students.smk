@@ -11,6 +11,7 @@ rule train_student:
         features=lambda wildcards: GRAPH.distillation_files(wildcards.run, "features"),
         tokens=lambda wildcards: GRAPH.distillation_files(wildcards.run, "tokens"),
         init=lambda wildcards: GRAPH.initial_weights(wildcards.run, int(wildcards.seed)),
+        source=lambda wildcards: GRAPH.source_weights(wildcards.run),
         manifest=lambda wildcards: GRAPH.distillation_manifests(wildcards.run),
         exclude=lambda wildcards: GRAPH.duplicates(wildcards.run),
     output:
@@ -40,6 +41,7 @@ rule train_student:
             features=input.features,
             tokens=input.tokens,
             init=input.init,
+            source=input.source,
             manifest=input.manifest,
             exclude=input.exclude,
         ),

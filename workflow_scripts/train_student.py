@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from torch import nn
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run, training_options
-from pointlift.contracts.files import write_text
+from pointlift.contracts.command import Parser, run
 from pointlift.contracts.settings import parse
-from pointlift.distillation.arms import apply_arm
-from pointlift.distillation.methods import build_method, method_settings
-from pointlift.distillation.pairs import STAGES, classes_of, read_split_pairs
-from pointlift.distillation.projector import save_projector
-from pointlift.distillation.training import DistillationSettings, distil, leave_untrained
+from pointlift.distillation.from_files import distil_from_files
+from pointlift.distillation.pairs import STAGES
+from pointlift.distillation.training import DistillationSettings, leave_settings, leave_untrained
 from pointlift.operators.checkpoint import load_student, save_student
+from pointlift.operators.inflation import Origin
 from pointlift.operators.initialisation import initialised
-from pointlift.operators.student_output import shape_of
-from pointlift.operators.target_statistics import target_statistics
+from pointlift.students.image_start import fill_student
 
 
-def distilled(student: nn.Module, settings: DistillationSettings, arguments: argparse.Namespace) -> None:
-    """Train the student in place; its method's head is left beside the weights."""
-    block = method_settings(settings.method or {})
-    shards = {name: getattr(arguments, name) for name in STAGES}
-    pairs, val = read_split_pairs(shards, arguments.manifest, arguments.exclude, settings.max_quarantined)
-    pairs = apply_arm(pairs, settings.arm, settings.seed, classes_of(arguments.manifest))
-    shape, targets = shape_of(student), None if pairs.target is None else target_statistics(pairs.target)
-    method = build_method(block, shape, targets, settings.seed)
-    distil(student, method, pairs, settings, arguments.output.parent, val=val, **training_options(arguments))
-    save_projector(arguments.projector, method, block.model_dump(mode="json"), shape, targets)
+def started(student: nn.Module, settings: DistillationSettings, weights: Path | None) -> dict[str, Origin]:
+    """Where each tensor of a student is from that starts from 2D weights, filled in place; no tensor in other runs."""
+    if settings.inflation is None or settings.source is None:
+        return {}
+    teachers = rooms.load("teachers", settings.source["kind"])
+    stages = teachers.image_stages(parse(teachers.Settings, settings.source, "source"), weights)
+    return fill_student(student, stages, settings.inflation)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -43,12 +36,13 @@ def main(arguments: argparse.Namespace) -> None:
     student = initialised(lambda: students.build(student_settings), "student", settings.seed)
     if arguments.init is not None:
         load_student(arguments.init, student, student_settings.model_dump(mode="json"))
+    origins = started(student, settings, arguments.source)
     if settings.method is None:
         leave_untrained(folder, arguments.projector)
     else:
-        distilled(student, settings, arguments)
+        distil_from_files(student, settings, arguments)
     save_student(arguments.output, student, student_settings.model_dump(mode="json"))
-    write_text(folder / "settings.json", json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1) + "\n")
+    leave_settings(folder, settings, origins)
 
 
 if __name__ == "__main__":
@@ -56,4 +50,5 @@ if __name__ == "__main__":
     parser.add_optional_paths(*STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
     parser.add_argument("--init", type=Path, help="weights of the student to start from")
+    parser.add_argument("--source", type=Path, help="2D weights to fill its stages from")
     run(main, parser.parse_args())

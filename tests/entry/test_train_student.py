@@ -18,7 +18,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError, PointliftErro
 from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
-from pointlift.distillation import training
+from pointlift.distillation import from_files, training
 from pointlift.distillation.projector import load_projector
 from pointlift.operators.checkpoint import load_student
 from pointlift.operators.initialisation import initialised
@@ -51,7 +51,7 @@ def train(folder, paths, curves=False, **changes):
         checkpoints=None,
         curves=folder / "curves" if curves else None,
         code="",
-        **{"manifest": None, "exclude": [], "init": None, "tokens": [], **paths},
+        **{"manifest": None, "exclude": [], "init": None, "source": None, "tokens": [], **paths},
     )
     train_student.main(given)
     lines = (folder / "history.jsonl").read_text().splitlines()
@@ -151,7 +151,7 @@ def test_arms_share_first_weights_clouds_order_and_augmentation(tmp_path, paths,
 def test_only_the_train_split_less_what_is_excluded_is_read(tmp_path, paths, monkeypatch):
     used = {}
     monkeypatch.setattr(
-        train_student, "distil", lambda _, __, pairs, *___, val, **____: used.update(ids=pairs.ids, val=val.ids)
+        from_files, "distil", lambda _, __, pairs, *___, val, **____: used.update(ids=pairs.ids, val=val.ids)
     )
     (tmp_path / "duplicates.csv").write_text("shape_id,other\nshape-001,a\nshape-009,a\nshape-011,b\n")
     listed = split_manifest(tmp_path, ["train"] * 8 + ["val"] * 2 + ["test"] * 2)

@@ -17,7 +17,7 @@ def trained_sets(graph: Graph) -> list[tuple[str, str, str]]:
     found = set()
     for run_name, _, judged in graph.evaluations:
         run = graph.config.runs[run_name]
-        teacher = graph.config.teachers[run.teacher] if run.teacher else None
+        teacher = graph.config.teachers[run.image_model] if run.image_model else None
         taught = teacher.training.dataset if teacher is not None and teacher.training is not None else None
         uses = {"task": judged, "distillation": run.dataset, "teacher": taught}
         found |= {(use, name, judged) for use, name in uses.items() if name is not None}

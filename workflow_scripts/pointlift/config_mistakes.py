@@ -10,7 +10,7 @@ from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
-from pointlift.run_mistakes import order_mistakes, projection_mistakes, run_mistakes
+from pointlift.run_mistakes import frozen_mistakes, order_mistakes, projection_mistakes, run_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -23,6 +23,8 @@ def reference_mistakes(config: Config) -> list[str]:
         for key in ("student", "method", "teacher", "rig", "dataset"):
             mentions.append((f"runs.{name}.{key}", getattr(run, key), f"{key}s"))
         mentions.append((f"runs.{name}.init", run.init, "runs"))
+        if run.inflation is not None:
+            mentions.append((f"runs.{name}.inflation.source", run.inflation.source, "teachers"))
     for name, task in config.tasks.items():
         mentions.append((f"tasks.{name}.dataset", task.dataset, "datasets"))
     for name, teacher in config.teachers.items():
@@ -186,7 +188,7 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         for key, values in listed.items()
         for value in sorted({value for value in values if values.count(value) > 1})
     ]
-    found += projection_mistakes(config, name, suite)
+    found += projection_mistakes(config, name, suite) + frozen_mistakes(config, name, suite)
     tasks = [config.tasks[task] for task in task_names]
     rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(task_names))]
     for row in sorted({row for row in rows if rows.count(row) > 1}):
@@ -209,7 +211,7 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
 
 def _overlaps(config: Config, key: str, run: RunSettings, tasks: list[TaskSettings]) -> list[str]:
     """Transfer rows: teacher training, distillation and downstream sets are different blocks (design: disjointness)."""
-    teacher = config.teachers.get(run.teacher) if run.teacher else None
+    teacher = config.teachers.get(run.image_model) if run.image_model else None
     taught = teacher.training.dataset if teacher is not None and teacher.training is not None else None
     used = [dataset for dataset in (taught, run.dataset) if dataset is not None]
     shared = sorted({dataset for dataset in used if dataset in {task.dataset for task in tasks}})

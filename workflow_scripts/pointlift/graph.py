@@ -140,7 +140,7 @@ class Graph:
             for name in self.datasets_used
             if self.config.datasets[name].archive is not None and not Path(self.raw_index(name)[0]).is_file()
         ]
-        teachers = sorted({str(self.config.runs[run].teacher) for run in self.config.chosen.runs} - {"None"})
+        teachers = sorted({str(self.config.runs[run].image_model) for run in self.config.chosen.runs} - {"None"})
         for name in teachers:
             files = self.config.teachers[name].local_files()
             wanted += [(f"teachers.{name}.{key}", file) for key, file in files.items()]
@@ -203,6 +203,11 @@ class Graph:
         """The student that a run's distillation starts from; none for a run from scratch."""
         start = self.config.runs[run].init
         return [] if start is None else [self.student_weights(start, seed)]
+
+    def source_weights(self, run: str) -> list[str]:
+        """The 2D weights that a run's student starts from; none where it has none, or torchvision's are fetched."""
+        inflation = self.config.runs[run].inflation
+        return [] if inflation is None else self.teacher_weights(inflation.source)
 
     def duplicates(self, run: str) -> list[str]:
         """Lists of shapes to leave out of a run's distillation: near-duplicates of downstream sets."""
@@ -280,7 +285,7 @@ class Graph:
         found = {dataset for _, _, dataset in self.evaluations}
         for name in self.config.chosen.runs:
             run = self.config.runs[name]
-            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            teacher = self.config.teachers[run.image_model] if run.image_model else None
             taught = teacher.training.dataset if teacher and teacher.training else None
             found |= {dataset for dataset in (run.dataset, taught) if dataset is not None}
         return sorted(found)
@@ -301,7 +306,7 @@ class Graph:
             run = self.config.runs[run_name]
             if run.rig is not None:
                 found.add((run.dataset or dataset, run.rig))
-            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            teacher = self.config.teachers[run.image_model] if run.image_model else None
             if teacher is not None and teacher.training is not None:
                 found.add((teacher.training.dataset, teacher.training.rig))
         return sorted(found)
@@ -378,7 +383,7 @@ class Graph:
     @cached_property
     def trained_teachers(self) -> list[str]:
         """Teachers of the suite that are trained in the graph, sorted."""
-        named = {self.config.runs[run].teacher for run in self.config.chosen.runs}
+        named = {self.config.runs[run].image_model for run in self.config.chosen.runs}
         return sorted(name for name in named if name is not None and self.config.teachers[name].training is not None)
 
     def training_of(self, teacher: str) -> Training:

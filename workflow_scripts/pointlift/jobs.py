@@ -17,6 +17,7 @@ from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.episodes import plan_of
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import canonical_json, digest, file_sha256
+from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.raw_data import licence_name
 from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries
@@ -105,8 +106,16 @@ class Jobs:
                 "arm": block.arm,
                 "seed": seed,
                 "max_quarantined": limit,
+                **self._source(block),
             }
         )
+
+    def _source(self, run: RunSettings) -> dict[str, Any]:
+        """How a run's student is filled with 2D weights, and the teacher block that has them."""
+        if run.inflation is None:
+            return {}
+        source = self.config.teachers[run.inflation.source]
+        return {"inflation": _dump(run.inflation), "source": _dump(source, without=("batch_size",))}
 
     def encode_class_prompts(self, teacher: str, dataset: str) -> str:
         """encode_class_prompts: the teacher, and the prompts of the task that reads them."""
@@ -126,6 +135,7 @@ class Jobs:
         """finetune_student: student, task and, for a joint run, its method and arm."""
         block = self.config.runs[run]
         joint = block.form == "joint"
+        regime = {"regime": block.regime, "recalibrate": block.recalibrate} if block.arm in IMAGE_ARMS else {}
         return canonical_json(
             {
                 "run": run,
@@ -136,6 +146,7 @@ class Jobs:
                 "form": block.form,
                 "seed": seed,
                 "max_quarantined": self.config.datasets[dataset].max_quarantined,
+                **regime,
             }
         )
 
@@ -151,10 +162,10 @@ class Jobs:
         """evaluate_task: the task, the row's words, and one hash of all that made the number."""
         block = self.config.runs[run]
         row = {
-            "method": self.config.methods[block.method].kind if block.method else "supervised",
+            "method": self._method(block),
             "arm": block.arm,
             "student": block.student,
-            "teacher": block.teacher or "",
+            "teacher": block.image_model or "",
             "pretrain_dataset": block.dataset or "",
             "dataset": dataset,
             "protocol": self.graph.protocol(run, task, dataset),
@@ -169,6 +180,12 @@ class Jobs:
             }
         )
 
+    def _method(self, run: RunSettings) -> str:
+        """The word in the column method: a scratch run is supervised, and frozen_random a control of image2point."""
+        if run.method is not None:
+            return self.config.methods[run.method].kind
+        return "image2point" if run.arm in IMAGE_ARMS else "supervised"
+
     def _made_of(self, run: RunSettings, task: str, dataset: str) -> dict[str, Any]:
         """Every block a number rests on."""
         config = self.config
@@ -178,13 +195,13 @@ class Jobs:
             used["init"] = self._made_of(config.runs[run.init], task, dataset)
         if block.files_used():
             used["task_files"] = {name: file_sha256(PACKAGE / name) for name in block.files_used()}
-        teacher = config.teachers.get(run.teacher) if run.teacher else None
+        teacher = config.teachers.get(run.image_model) if run.image_model else None
         taught = teacher.training if teacher is not None else None
         left_out = config.datasets[run.dataset].exclude_duplicates_of if run.dataset else ()
         named: dict[str, list[str | None]] = {
             "students": [run.student],
             "methods": [run.method],
-            "teachers": [run.teacher],
+            "teachers": [run.image_model],
             "rigs": [run.rig, taught.rig if taught else None],
             "datasets": [run.dataset, dataset, taught.dataset if taught else None, *left_out],
         }
@@ -229,7 +246,7 @@ class Jobs:
         rows = []
         for run_name, task, dataset in self.graph.evaluations:
             run = self.config.runs[run_name]
-            teacher = self.config.teachers[run.teacher] if run.teacher else None
+            teacher = self.config.teachers[run.image_model] if run.image_model else None
             taught = teacher.training.dataset if teacher and teacher.training else None
             others = [name for name in (run.dataset, taught) if name not in (None, dataset)]
             sets = [[dataset, ["train", "val"]], [dataset, ["test"]]]
@@ -252,7 +269,8 @@ class Jobs:
     def run_code(self, rule: str, run: str) -> str:
         """Hash of the code of a rule that trains or uses a run's student."""
         block = self.config.runs[run]
-        return self.code(rule, ("students", block.student), ("methods", block.method))
+        source = block.inflation.source if block.inflation is not None and rule == "train_student" else None
+        return self.code(rule, ("students", block.student), ("methods", block.method), ("teachers", source))
 
     def task_code(self, rule: str, task: str, dataset: str, run: str | None = None) -> str:
         """Hash of the code of a rule that runs a task, with the run's student and method where it trains them."""
@@ -278,6 +296,9 @@ _MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "pro
 def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A block as JSON values, the keys in ``without`` set back to their defaults."""
     values = block.model_dump(mode="json")
+    for key in block.added_later:
+        if getattr(block, key) == type(block).model_fields[key].get_default(call_default_factory=True):
+            del values[key]
     if isinstance(block, DatasetSettings):
         _leave_out_origin(block, values)
     for key in [name for name in without if name in values]:

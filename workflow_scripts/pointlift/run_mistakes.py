@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskOfRuns
+from pointlift import rooms
+from pointlift.contracts.blocks import RunSettings, StudentSettings, SuiteSettings, TaskOfRuns
+from pointlift.contracts.image_weights import IMAGE_ARMS
+from pointlift.contracts.settings import Settings
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -16,6 +19,7 @@ def run_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         *_reading_mistakes(config, name, run),
         *_arm_mistakes(config, name, run),
         *_start_mistakes(config, name, run),
+        *_image_mistakes(config, name, run),
     ]
 
 
@@ -79,6 +83,48 @@ def _start_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         f"{key}: {run.init!r} has {what} {getattr(start, what)!r}, this run {getattr(run, what)!r}; they must be one"
         for what in ("student", "dataset")
         if getattr(start, what) != getattr(run, what)
+    ]
+
+
+def _image_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
+    """2D weights come from a source that has them, into a student that takes just those; regimes need its stages."""
+    student = config.students.get(run.student)
+    if run.arm not in IMAGE_ARMS or student is None:
+        return []
+    wanted, told = student.image_source(), f"student {run.student!r} (kind {student.kind!r})"
+    if wanted is None:
+        return [f"runs.{name}.student: {told} has no stages of a 2D network, which arm {run.arm!r} needs; {_taking()}"]
+    if run.inflation is None or run.inflation.source not in config.teachers:
+        return []  # nothing to fill, or told as a missing block
+    key, source = f"runs.{name}.inflation", config.teachers[run.inflation.source]
+    held, found = source.image_source(), []
+    if held != wanted:
+        has = f"holds stages of {held}" if held else f"(kind {source.kind!r}) holds no stages of a 2D network"
+        found.append(f"{key}.source: {run.inflation.source!r} {has}, and {told} takes those of {wanted}")
+    if run.inflation.shortcut not in student.shortcuts():
+        fitting = ", ".join(student.shortcuts())
+        found.append(f"{key}.shortcut: {run.inflation.shortcut!r} does not fit {told}, whose shortcuts take {fitting}")
+    return found
+
+
+def _taking() -> str:
+    kinds = [kind for kind in rooms.available("students") if _takes_weights(rooms.settings_class("students", kind))]
+    return f"these kinds have: {', '.join(kinds) or 'none'}"
+
+
+def _takes_weights(settings: type[Settings]) -> bool:
+    return getattr(settings, "image_source", None) is not StudentSettings.image_source
+
+
+def frozen_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """A task that freezes the whole student leaves nothing to the regime of a run."""
+    return [
+        f"suites.{name}.tasks: {task_name!r} keeps the student frozen, and run {run_name!r} is of regime "
+        f"{config.runs[run_name].regime}, which trains some of it; write {{task: {task_name}, runs: [...]}} without it"
+        for task_name in suite.task_names()
+        if getattr(config.tasks[task_name], "regime", None) == "frozen"
+        for run_name in suite.runs_of(task_name)
+        if run_name in suite.runs and config.runs[run_name].arm in IMAGE_ARMS
     ]
 
 

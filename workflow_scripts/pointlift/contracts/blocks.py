@@ -6,10 +6,11 @@ threads, device and paths stand elsewhere.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from pointlift.contracts.image_weights import IMAGE_ARMS, InflationSettings, Regime, Shortcut, image_arm_mistake
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.settings import Settings
 
@@ -22,6 +23,14 @@ class StudentSettings(Settings):
     def can_hide(self) -> bool:
         """Whether it can be shown part of a cloud alone."""
         return False
+
+    def image_source(self) -> str | None:
+        """The 2D architecture whose stages its own may be filled from; None: it takes no 2D weights."""
+        return None
+
+    def shortcuts(self) -> tuple[str, ...]:
+        """What an inflation may say of shortcuts, where it takes 2D weights."""
+        return get_args(Shortcut)
 
 
 #: What a method may read of a shape beside its points.
@@ -121,6 +130,11 @@ Arm = Literal[
     "other_teacher",
     "point_mae",
     "init_point_mae",
+    "io",
+    "ioms",
+    "io_bn",
+    "all",
+    "frozen_random",
 ]
 
 
@@ -141,15 +155,37 @@ class RunSettings(Settings):
     rig: str | None = None
     dataset: str | None = None
     recipe: Recipe | None = None
+    inflation: InflationSettings | None = None
+    """2D weights that the student's stages start from. None: random ones."""
+    regime: Regime = "all"
+    """What finetuning may change of a student with stages of a 2D network: io, its input layers and the head; ioms,
+    also the statistics of the stages' batch norms; io_bn, also their weights and biases; all, everything."""
+    recalibrate: bool = False
+    """True: finetuning estimates those statistics anew on the task's train split. In regime io, which keeps them,
+    before its first step; in the others before every look at val and test."""
+    added_later: ClassVar[tuple[str, ...]] = ("inflation", "regime", "recalibrate")
+
+    @property
+    def image_model(self) -> str | None:
+        """The teacher block behind its weights: what it is distilled from, or the source of its 2D weights."""
+        return self.teacher if self.inflation is None else self.inflation.source
+
+    @model_validator(mode="after")
+    def _image_weights(self) -> RunSettings:
+        mistake = image_arm_mistake(self.arm, self.inflation, self.regime, self.recalibrate)
+        if mistake is not None:
+            raise ValueError(mistake)
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> RunSettings:
         given = [key for key in ("init", "teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
         own = {"transfer": ("dataset", "recipe"), "joint": ()}[self.form]
         if self.method is None:
-            if given or self.form == "joint" or self.arm != "scratch":
+            if given or self.form == "joint" or self.arm not in ("scratch", *IMAGE_ARMS):
                 raise ValueError(
                     "a run without a method is arm scratch, form transfer, without init, teacher, rig, dataset, recipe"
+                    f"; or, where its student takes 2D weights, arm {', '.join(IMAGE_ARMS)}"
                 )
         elif sorted(set(given) & {"dataset", "recipe"}) != sorted(own):
             raise ValueError(
@@ -163,8 +199,8 @@ class RunSettings(Settings):
             raise ValueError(
                 "arm init_point_mae is the one that starts from another run: it has init, no other arm has"
             )
-        elif self.arm == "scratch":
-            raise ValueError("arm scratch has no method")
+        elif self.arm in ("scratch", *IMAGE_ARMS):
+            raise ValueError(f"arm {self.arm} has no method")
         elif self.arm == "control" and self.form != "joint":
             raise ValueError("arm control (distillation weight 0) is for form joint; use arm scratch for transfer")
         return self

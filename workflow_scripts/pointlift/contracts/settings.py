@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +14,8 @@ class Settings(BaseModel):
     """Base of every settings class: immutable, no unknown key, no silent conversion between types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    added_later: ClassVar[tuple[str, ...]] = ()
+    """Keys that came when there were results already: at their defaults they stand in no job's settings."""
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

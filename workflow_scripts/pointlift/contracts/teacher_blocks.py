@@ -49,6 +49,10 @@ class TeacherSettings(Settings):
         """Whether texts have embeddings in the space of its images'."""
         return False
 
+    def image_source(self) -> str | None:
+        """The 2D architecture whose stages its weights hold, for students that take them; None: no such stages."""
+        return None
+
 
 #: ImageNet classifiers of torchvision.
 ImagenetArchitecture = Literal[

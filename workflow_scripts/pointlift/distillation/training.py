@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from pointlift.contracts.blocks import Arm
 from pointlift.contracts.errors import PointliftError
 from pointlift.contracts.files import write_text
 from pointlift.contracts.hashing import canonical_json
+from pointlift.contracts.image_weights import InflationSettings
 from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.distillation.pairs import Pairs, prepare
 from pointlift.distillation.projector import save_projector
+from pointlift.operators.inflation import Origin
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
 
@@ -34,13 +38,19 @@ class DistillationSettings(BaseSettings):
     arm: Arm
     seed: int
     max_quarantined: float = 0.02
+    inflation: InflationSettings | None = None
+    """2D weights that a student without a method starts from."""
+    source: dict[str, Any] | None = None
+    """The teacher block that has them."""
 
     @model_validator(mode="after")
     def _whole(self) -> DistillationSettings:
         if (self.method is None) != (self.recipe is None):
             raise ValueError("a method needs a recipe, and a scratch student has neither")
-        if any("kind" not in block for block in (self.student, self.method) if block is not None):
-            raise ValueError("a student or method block needs the key kind")
+        if any("kind" not in block for block in (self.student, self.method, self.source) if block is not None):
+            raise ValueError("a student, method or source block needs the key kind")
+        if (self.inflation is None) != (self.source is None) or (self.inflation and self.method):
+            raise ValueError("inflation goes with its source, and with no method")
         return self
 
 
@@ -108,6 +118,15 @@ def judge(model: Distillation, data: TensorData, batch_size: int = 64) -> dict[s
         if not math.isfinite(total):
             raise PointliftError(f"training stopped: {name} is {total}; lower the learning rate, or set gradient_clip")
     return {name: total / len(data) for name, total in sums.items()}
+
+
+def leave_settings(folder: Path, settings: DistillationSettings, origins: Mapping[str, Origin]) -> None:
+    """``settings.json``: what was asked for and, of a student that starts from 2D weights, each tensor's origin."""
+    left_out = {"inflation", "source"} if settings.inflation is None else set()
+    told: dict[str, Any] = settings.model_dump(mode="json", exclude=left_out)
+    if origins:
+        told["origins"] = {name: f"{origin.source}: {origin.how}" for name, origin in origins.items()}
+    write_text(folder / "settings.json", json.dumps(told, sort_keys=True, indent=1) + "\n")
 
 
 def leave_untrained(folder: Path, projector: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from pointlift.contracts.blocks import Arm
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import digest
+from pointlift.contracts.image_weights import Regime
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.contracts.shards import Array
 from pointlift.contracts.stages import write_stage
 from pointlift.operators.initialisation import initialised
+from pointlift.tasks.partial_training import PartialTraining
 from pointlift.tasks.shapes import Shapes
 from pointlift.training.data import TensorData
 from pointlift.training.engine import fit
+from pointlift.training.machine import reproducible
 
 
 class FinetuneSettings(BaseSettings):
@@ -34,6 +37,10 @@ class FinetuneSettings(BaseSettings):
     form: Literal["transfer", "joint"]
     seed: int
     max_quarantined: float = 0.02
+    regime: Regime | None = None
+    """Of a student with stages of a 2D network; None: all of it is trained."""
+    recalibrate: bool = False
+    """See ``RunSettings``."""
 
     def method_block(self) -> dict[str, Any]:
         """The method's block as the arm wants it: arm ``control`` is the same method with weight 0."""
@@ -84,6 +91,8 @@ class Finetuning:
     seed: int
     companion: Companion | None = None
     kept: dict[str, Tensor] = field(default_factory=dict)
+    part: PartialTraining | None = field(default=None, init=False)
+    recalibrates: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         method = self.companion.method if self.companion else None
@@ -94,11 +103,15 @@ class Finetuning:
     def run(self, settings: FinetuneSettings, folder: Path, **compute: Any) -> None:
         """Train; writes ``folder/history.jsonl``. Afterwards ``save_predictions`` has its answers.
 
-        ``compute``: device, threads, checkpoints, curves and code of ``training.engine.fit``.
+        ``compute``: device, threads, checkpoints, curves and code of ``training.engine.fit``. Raises ``ArtifactError``
+        when something changed that the regime keeps.
         """
+        if settings.regime is not None:
+            self._train_partly(settings.regime, settings.recalibrate, compute.get("threads", 1))
+        trained = self.model if self.part is None else self.part
         fit(
-            self.model,
-            self.model,
+            trained,
+            trained,
             self.data,
             self.task.settings.recipe,
             seed=self.seed,
@@ -108,6 +121,20 @@ class Finetuning:
             identity=digest(settings.model_dump(mode="json")),
             **compute,
         )
+        if self.part is not None:
+            self.part.require_kept()
+
+    def _train_partly(self, regime: Regime, recalibrate: bool, threads: int) -> None:
+        """Let the regime decide what is trained. One that keeps the statistics has them estimated now, if at all."""
+        self.part = PartialTraining(self.model, regime)
+        self.recalibrates = recalibrate and regime != "io"
+        if recalibrate and regime == "io":
+            with reproducible(torch.device("cpu"), threads):
+                self.part.recalibrate(self._train_batches())
+
+    def _train_batches(self) -> Iterator[dict[str, Tensor]]:
+        """The train split once, as it is, without what is left of a last batch."""
+        return self.data.batches(0, self.task.settings.recipe.batch_size, self.seed)
 
     def save_predictions(self, path: Path) -> None:
         """Write the answers on every val and test shape at every logged epoch."""
@@ -138,6 +165,8 @@ class Finetuning:
         settings = self.task.settings
         if (epoch + 1) % settings.log_every and epoch + 1 != settings.recipe.epochs:
             return {}
+        if self.part is not None and self.recalibrates:
+            self.part.recalibrate(self._train_batches())
         looked = self.task.look(self.model, self.shapes, self.judged)
         self.kept.update({f"{epoch}.{name}": torch.from_numpy(array) for name, array in looked.items()})
         val = np.isin(self.judged, self.shapes.rows("val"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pointlift.contracts.hashing import stable_seed
+from pointlift.operators.norm_statistics import batch_norms, collecting
 
 
 @contextmanager
@@ -26,19 +27,11 @@ def settle_batch_norm(network: nn.Module, forward: Callable[[Tensor], object], s
     would store zeros for every image; a comparison with such a teacher would say nothing. ``forward`` calls the network
     with pixels (8, 3, size, size); no shape is looked at. Draws from torch's global generator: call it in ``seeded``.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = batch_norms(network)
     if not norms:
         return
     network.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = None  # a plain mean over the batches
-        norm.reset_running_stats()
-        norm.train()
-    with torch.no_grad():
+    with torch.no_grad(), collecting(norms):
         for _ in range(num_batches):
             coarse = torch.randn(8, 3, 6, 6)
             forward(nn.functional.interpolate(coarse, size=(size, size), mode="bicubic"))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
