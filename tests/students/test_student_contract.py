@@ -24,10 +24,12 @@ STAGES = [
     {"num_points": 64, "radius": 0.3, "width": 32, "num_curves": 12, "curve_length": 4},
     {"num_points": 24, "radius": 0.6, "width": 48},
 ]
-SMALL = {  # students whose defaults want more points than these clouds have
+SMALL = {  # students whose defaults want more points than these clouds have, or more time than a test
     "pointnet2": {"levels": LEVELS},
     "curvenet": {"stages": STAGES, "num_neighbours": 8},
     "point_transformer": {"num_groups": 12, "group_size": 8, "width": 48, "depth": 3},
+    "sparse_resnet": {"architecture": "resnet8", "voxel_size": 0.1},
+    "sparse_unet": {"architecture": "resnet8", "voxel_size": 0.1},
 }
 SIGNED = ("point_transformer",)  # all others end in a ReLU, as PointMCD's pooling by view has it
 
