@@ -16,20 +16,20 @@ class Attention(nn.Module):
     """Multi-head attention: softmax(Q K^T / sqrt(width / heads)) V, then a linear layer over the heads side by side.
 
     Queries are rows of ``width``; keys and values are of the same rows, or, with ``context_width``, of a context.
-    Raises ``ValueError`` when the heads do not divide the width.
+    bias : of queries, keys and values. Raises ``ValueError`` when the heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:
+    def __init__(self, width: int, heads: int, context_width: int | None = None, *, bias: bool = False) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide the width {width}")
         self.heads = heads
         self.crosses = context_width is not None
         if context_width is None:
-            self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+            self.query_key_value = nn.Linear(width, 3 * width, bias=bias)
         else:
-            self.query = nn.Linear(width, width, bias=False)
-            self.key_value = nn.Linear(context_width, 2 * width, bias=False)
+            self.query = nn.Linear(width, width, bias=bias)
+            self.key_value = nn.Linear(context_width, 2 * width, bias=bias)
         self.out = nn.Linear(width, width)
 
     def forward(self, rows_BGC: Tensor, context_BMX: Tensor | None = None) -> Tensor:
@@ -99,10 +99,12 @@ class Block(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         context_width: int | None = None,
+        bias: bool = False,
+        norm_epsilon: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads, context_width)
+        self.attention_norm, self.mlp_norm = (nn.LayerNorm(width, eps=norm_epsilon) for _ in range(2))
+        self.attention = Attention(width, heads, context_width, bias=bias)
         self.mlp = Mlp(width, round(width * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 

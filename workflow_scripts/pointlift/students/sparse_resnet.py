@@ -17,10 +17,9 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from pointlift.contracts.blocks import StudentSettings
+from pointlift.contracts.student_blocks import SparseStudentSettings
 from pointlift.operators.image_networks import architecture_of, inflatable_stages
 from pointlift.operators.image_stages import ImageStages
 from pointlift.operators.sparse_convolution import SparseConvolution3d
@@ -29,38 +28,17 @@ from pointlift.operators.student_output import StudentOutput
 from pointlift.students.sparse_blocks import convolved, point_rows, sparse_stages, voxel_rows, voxel_width
 
 
-class Settings(StudentSettings):
+class Settings(SparseStudentSettings):
     """A sparse residual network."""
 
     kind: Literal["sparse_resnet"]
-    architecture: Literal[
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "cifar_resnet20", "cifar_resnet56", "resnet8"
-    ] = "resnet18"
-    voxel_size: float = Field(default=0.05, gt=0.0)
-    """Edge of a voxel, in unit-sphere radii."""
-    voxel_rows: Literal["mean", "nearest", "first", "offset", "occupancy"] = "mean"
-    """What a voxel says of its points: their mean place, the place of the one nearest to its middle or of the first in
-    the cloud (the authors'), the mean offset from its middle in voxels beside 1, or 1."""
     stem: Literal["linear", "nonlinear"] = "linear"
     """linear: one 3x3x3 convolution and batch norm, without a ReLU (the authors' code). nonlinear: three of them, each
     with its ReLU."""
     stem_stride: Literal[1, 2] = 1
     """Of the stem's last convolution: 2 halves the grid before the stages."""
-    shortcut_kernel: Literal[1, 2] = 2
-    """Of shortcuts that are convolutions in 2D. 2: the 1x1 one is spread over 2x2x2 (the authors'), for the shortcut
-    sum or mean of an inflation. 1: it stays single, and sees one child of eight where the grid is halved."""
     pool: Literal["mean", "max"] = "mean"
     """The embedding, over the voxels of the last stage."""
-
-    def image_source(self) -> str:
-        """The 2D architecture whose stages fit."""
-        return self.architecture
-
-    def shortcuts(self) -> tuple[str, ...]:
-        """What an inflation may say of shortcuts."""
-        if not self.architecture.startswith("resnet") or self.architecture == "resnet8":
-            return ("single", "sum", "mean")
-        return ("sum", "mean") if self.shortcut_kernel == 2 else ("single",)
 
 
 def build(settings: Settings) -> SparseResNet:

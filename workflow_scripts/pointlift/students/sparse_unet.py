@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pointlift.contracts.blocks import StudentSettings
+from pointlift.contracts.student_blocks import SparseStudentSettings
 from pointlift.operators.image_networks import architecture_of, inflatable_stages
 from pointlift.operators.image_stages import ImageStages
 from pointlift.operators.sparse_pooling import pool_clouds
@@ -31,19 +31,10 @@ from pointlift.students.sparse_blocks import (
 )
 
 
-class Settings(StudentSettings):
+class Settings(SparseStudentSettings):
     """A sparse U-Net."""
 
     kind: Literal["sparse_unet"]
-    architecture: Literal[
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "cifar_resnet20", "cifar_resnet56", "resnet8"
-    ] = "resnet18"
-    voxel_size: float = Field(default=0.05, gt=0.0)
-    """Edge of a voxel, in the unit of the points."""
-    voxel_rows: Literal["mean", "nearest", "first", "offset", "occupancy"] = "mean"
-    """What a voxel says of its points, as in sparse_resnet."""
-    shortcut_kernel: Literal[1, 2] = 2
-    """Of the encoder's shortcuts that are convolutions in 2D, as in sparse_resnet."""
     decoder_widths: tuple[int, ...] | None = None
     """Of each step back, coarsest first, one for each stage of the encoder; None: twice the width that it meets there,
     three times at the two finest (for resnet18 the authors' 512, 256, 192, 192)."""
@@ -52,21 +43,10 @@ class Settings(StudentSettings):
 
     @model_validator(mode="after")
     def _one_for_each_stage(self) -> Settings:
-        stages = 4 if self.architecture in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152") else 3
-        widths = self.decoder_widths
+        stages, widths = self.num_stages(), self.decoder_widths
         if widths is not None and (len(widths) != stages or min(widths) < 1):
             raise ValueError(f"decoder_widths must be {stages} widths above 0, they are {list(widths)}")
         return self
-
-    def image_source(self) -> str:
-        """The 2D architecture whose stages fit."""
-        return self.architecture
-
-    def shortcuts(self) -> tuple[str, ...]:
-        """What an inflation may say of shortcuts."""
-        if not self.architecture.startswith("resnet") or self.architecture == "resnet8":
-            return ("single", "sum", "mean")
-        return ("sum", "mean") if self.shortcut_kernel == 2 else ("single",)
 
 
 def build(settings: Settings) -> SparseUNet:
