@@ -14,7 +14,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.contracts.stages import read_stage
 from pointlift.rooms import settings_class
-from pointlift.teachers import imagenet_cnn, imagenet_network, view_classifier
+from pointlift.teachers import classifier_network, imagenet_cnn, imagenet_network, view_classifier
 from pointlift.teachers.extraction import extract
 from pointlift.teachers.training_views import TrainingViews
 from pointlift.teachers.view_network import first_network, preprocessing_of
@@ -39,7 +39,7 @@ def small(num_classes=5, seed=0):
     """A network with a trunk of one convolution, in eval mode."""
     torch.manual_seed(seed)
     trunk = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.ReLU())
-    return view_classifier.ViewClassifier(trunk, 32, 12, num_classes).eval()
+    return classifier_network.ViewClassifier(trunk, 32, 12, num_classes).eval()
 
 
 def pixels(shapes=3, views=4, seed=1):
@@ -47,7 +47,7 @@ def pixels(shapes=3, views=4, seed=1):
 
 
 def test_the_published_network_has_its_number_of_parameters():
-    network = view_classifier.ViewClassifier(torchvision.models.mobilenet_v2().features, 64, 512, 40)
+    network = classifier_network.ViewClassifier(torchvision.models.mobilenet_v2().features, 64, 512, 40)
     backbone, whole = (sum(p.numel() for p in part.parameters()) for part in (network.backbone, network))
     assert (backbone, whole - backbone, whole) == (2_223_872, 940_032, 3_163_904)
 
@@ -86,7 +86,7 @@ def slow_loss(logits, label, smoothing):
 def test_the_loss_by_the_slow_formula():
     network, label = small(), [4, 0, 2]
     images = (pixels() * 255).to(torch.uint8)
-    model = view_classifier.NamesOfViews(network, preprocessing_of(settings()), 0.2)
+    model = classifier_network.NamesOfViews(network, preprocessing_of(settings()), 0.2)
     with torch.no_grad():
         found = model({"image": images, "label": torch.tensor(label)})
         answer = network(images / 255.0)  # plain pixels in [0, 1]: no ImageNet mean
@@ -139,7 +139,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("kill_at", [2, 5])  # in the first epoch; in the second, after a look at val
 def test_a_killed_training_goes_on_to_the_same_bits(folder, trained, tmp_path, kill_at, monkeypatch):
     options = {"history": tmp_path / "history.jsonl", "device": "cpu", "checkpoint_seconds": 0.0}
-    calls, forward = [], view_classifier.NamesOfViews.forward
+    calls, forward = [], classifier_network.NamesOfViews.forward
 
     def dying(model, batch):
         calls.append(1)
@@ -148,7 +148,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder, trained, tmp_path, k
         return forward(model, batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(view_classifier.NamesOfViews, "forward", dying)
+        patched.setattr(classifier_network.NamesOfViews, "forward", dying)
         with pytest.raises(KilledError):
             view_classifier.train(settings(), views(folder), 0, **options)
     assert (tmp_path / "checkpoints" / "state.pt").exists()

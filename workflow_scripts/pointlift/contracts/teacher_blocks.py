@@ -102,3 +102,20 @@ class ViewTeacherSettings(TeacherSettings):
         """The weights, and those its training starts from."""
         start = {} if self.backbone_file is None else {"backbone_file": self.backbone_file}
         return {**super().local_files(), **start}
+
+    def is_trained(self) -> bool:
+        """Whether its weights come from training, here or where the local file was made."""
+        return self.training is not None or self.weights_file is not None
+
+
+class ViewClassifierSettings(ViewTeacherSettings):
+    """What every teacher says that learns to name shapes. ``training.recipe.batch_size`` counts shapes."""
+
+    width: int = Field(default=512, ge=2, le=4096)
+    """Of the vector of a view, the embedding."""
+    label_smoothing: float = Field(default=0.2, ge=0.0, lt=0.5)
+    """Share of the target that goes to the other classes, evenly."""
+
+    def learns_from_labels(self) -> bool:
+        """It does."""
+        return True

@@ -9,16 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.teacher_blocks import ImagenetArchitecture, TeacherSettings
+from pointlift.operators.image_networks import read_stages
+from pointlift.operators.torchvision_weights import fetched_stages
 from pointlift.teachers import imagenet_network
 from pointlift.teachers.preprocessing import Preprocessing
 from pointlift.teachers.random_network import seeded, settle_batch_norm
-from pointlift.teachers.teacher import Teacher, TeacherOutput
+from pointlift.teachers.trunk_teacher import TrunkTeacher
 
 #: Whether the trunk's last operation leaves nothing below 0 (ReLU, ReLU6; pooling keeps it so), by family.
 _NONNEGATIVE = {
@@ -59,34 +60,12 @@ class Settings(TeacherSettings):
             raise ValueError("std must be above 0")
         return self
 
-
-class ImagenetTeacher(Teacher):
-    """The trunk of a classifier, frozen; its embedding is a mean over the last feature map."""
-
-    def __init__(self, settings: Settings, network: nn.Module) -> None:
-        super().__init__(
-            Preprocessing(
-                settings.input_size,
-                settings.mean,
-                settings.std,
-                pixel_scale=settings.pixel_scale,
-                channel_order=settings.channel_order,
-                interpolation=settings.interpolation,
-            )
-        )
-        self.trunk = imagenet_network.trunk_of(network)
-        self.nonnegative = next(v for k, v in _NONNEGATIVE.items() if settings.architecture.startswith(k))
-        self.freeze()
-        blank = torch.zeros(1, settings.input_size, settings.input_size, 3, dtype=torch.uint8)
-        self.width = int(self.encode(blank).embedding.shape[1])
-
-    def _encode(self, pixels_B3HW: Tensor, tokens: bool) -> TeacherOutput:
-        map_BDhw = self.trunk(pixels_B3HW)
-        cells_BPD = map_BDhw.flatten(2).transpose(1, 2)
-        return TeacherOutput(map_BDhw.mean(dim=(2, 3)), cells_BPD.contiguous() if tokens else None)
+    def image_source(self) -> str | None:
+        """A residual network's own stages, where they are not random."""
+        return self.architecture if self.architecture.startswith("resnet") and self.initialisation != "random" else None
 
 
-def build(settings: Settings, weights: Path | None) -> ImagenetTeacher:
+def build(settings: Settings, weights: Path | None) -> TrunkTeacher:
     """Make the frozen teacher. ``weights``: the resolved ``weights_file``, None where the block has none.
 
     Raises ``ConfigError`` when the two disagree, ``ArtifactError`` for a file that does not hold exactly this network,
@@ -102,4 +81,23 @@ def build(settings: Settings, weights: Path | None) -> ImagenetTeacher:
         else:
             network = imagenet_network.untrained(settings.architecture)
             settle_batch_norm(network, imagenet_network.trunk_of(network), settings.input_size)
-    return ImagenetTeacher(settings, network)
+    preprocessing = Preprocessing(
+        settings.input_size,
+        settings.mean,
+        settings.std,
+        pixel_scale=settings.pixel_scale,
+        channel_order=settings.channel_order,
+        interpolation=settings.interpolation,
+    )
+    nonnegative = next(value for family, value in _NONNEGATIVE.items() if settings.architecture.startswith(family))
+    return TrunkTeacher(preprocessing, imagenet_network.trunk_of(network), nonnegative=nonnegative)
+
+
+def image_stages(settings: Settings, weights: Path | None) -> dict[str, Tensor]:
+    """Stage tensors of a residual network, for ``operators.inflation``: those of the file, else torchvision's own.
+
+    Raises ``ArtifactError`` for a file without them, ``MachineError`` when torchvision's cannot be fetched.
+    """
+    if weights is not None:
+        return read_stages(weights, settings.architecture)
+    return fetched_stages(settings.architecture, "teacher imagenet_cnn", "give a local weights_file")

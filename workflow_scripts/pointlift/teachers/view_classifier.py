@@ -7,141 +7,32 @@ vector of one view, never negative.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from pointlift.contracts.errors import ArtifactError, ConfigError
-from pointlift.contracts.hashing import digest
-from pointlift.contracts.teacher_blocks import ImagenetArchitecture, ViewTeacherSettings
-from pointlift.operators.cross_entropy import smoothed_cross_entropy
-from pointlift.operators.weight_files import fill, read_weights
+from pointlift.contracts.teacher_blocks import ImagenetArchitecture, ViewClassifierSettings
 from pointlift.teachers import imagenet_network
-from pointlift.teachers.best_epoch import train_and_select
-from pointlift.teachers.preprocessing import Preprocessing
-from pointlift.teachers.random_network import seeded, settle_batch_norm
-from pointlift.teachers.teacher import Teacher, TeacherOutput
-from pointlift.teachers.training_views import StoredViews, TrainingViews, by_shape
-from pointlift.teachers.view_network import first_network, preprocessing_of, require_weights, state_of
+from pointlift.teachers.classifier_network import (
+    ClassifierTeacher,
+    classifier_stages,
+    frozen_classifier,
+    train_classifier,
+)
+from pointlift.teachers.random_network import seeded
+from pointlift.teachers.training_views import TrainingViews
+from pointlift.teachers.view_network import first_network
 
-_EVALUATION_BATCH = 256
 
-
-class Settings(ViewTeacherSettings):
-    """Which trunk, how wide its vectors are, and the loss. ``training.recipe.batch_size`` counts shapes."""
+class Settings(ViewClassifierSettings):
+    """Which trunk."""
 
     kind: Literal["view_classifier"]
     architecture: ImagenetArchitecture = "mobilenet_v2"
-    width: int = Field(default=512, ge=2, le=4096)
-    label_smoothing: float = Field(default=0.2, ge=0.0, lt=0.5)
-    """Share of the target that goes to the other classes, evenly."""
 
-    def learns_from_labels(self) -> bool:
-        """It does."""
-        return True
-
-
-class Answer(NamedTuple):
-    """What the network says about V views of B shapes."""
-
-    view: Tensor
-    """(B, V, D), never negative."""
-    shape: Tensor
-    """(B, D), never negative; the order of the views does not matter."""
-    view_logits: Tensor
-    """(B, V, K)."""
-    shape_logits: Tensor
-    """(B, K)."""
-
-
-class ViewClassifier(nn.Module):
-    """Trunk, mean over its map and a block per view; a block of the maximum over views; one classifier of both.
-
-    A block is a linear layer without bias, batch norm and ReLU.
-    """
-
-    def __init__(self, trunk: nn.Module, size: int, width: int, num_classes: int | None) -> None:
-        """``size``: of the pictures. ``num_classes`` K; None: without a classifier, for a network never trained."""
-        super().__init__()
-        self.backbone = trunk
-        channels = _channels(trunk, size)
-        self.view_block, self.shape_block = _block(channels, width), _block(width, width)
-        self.classifier = None if num_classes is None else nn.Linear(width, num_classes, bias=False)
-
-    def cells(self, pixels_B3HW: Tensor) -> Tensor:
-        """The trunk's last map (B, channels, h, w)."""
-        return self.backbone(pixels_B3HW)
-
-    def view_vectors(self, map_BChw: Tensor) -> Tensor:
-        """One vector per picture, (B, D), of its map."""
-        return self.view_block(map_BChw.mean(dim=(2, 3)))
-
-    def answer(self, view_BVD: Tensor) -> Answer:
-        """Vector of the whole shape, and logits of both, of its views' vectors. Needs a classifier."""
-        if self.classifier is None:
-            raise ValueError("this network was never trained and has no classes")
-        shape_BD = self.shape_block(view_BVD.amax(dim=1))
-        return Answer(view_BVD, shape_BD, self.classifier(view_BVD), self.classifier(shape_BD))
-
-    def forward(self, pixels_BV3HW: Tensor) -> Answer:
-        """Preprocessed pixels of V views of B shapes, float32."""
-        vectors = self.view_vectors(self.cells(pixels_BV3HW.flatten(0, 1)))
-        return self.answer(vectors.unflatten(0, pixels_BV3HW.shape[:2]))
-
-
-class ClassifierTeacher(Teacher):
-    """A frozen ``ViewClassifier``; its embedding is the vector of one view, its tokens are the trunk's cells."""
-
-    nonnegative = True
-
-    def __init__(self, settings: Settings, network: ViewClassifier) -> None:
-        super().__init__(preprocessing_of(settings))
-        self.network, self.width = network, settings.width
-        self.freeze()
-
-    def _encode(self, pixels_B3HW: Tensor, tokens: bool) -> TeacherOutput:
-        map_BChw = self.network.cells(pixels_B3HW)
-        cells_BPC = map_BChw.flatten(2).transpose(1, 2).contiguous() if tokens else None
-        return TeacherOutput(self.network.view_vectors(map_BChw), cells_BPC)
-
-
-class NamesOfViews(nn.Module):
-    """What is trained: the network with its preprocessing and loss."""
-
-    def __init__(self, network: ViewClassifier, preprocessing: Preprocessing, smoothing: float) -> None:
-        super().__init__()
-        self.network, self.preprocessing, self.smoothing = network, preprocessing, smoothing
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``global_loss`` and ``view_loss``, of equal weight; ``image`` (B, V, 3, H, H) uint8, ``label`` (B,)."""
-        return self._losses(self.network(self.preprocessing.standardise(batch["image"])), batch["label"])
-
-    @torch.no_grad()
-    def evaluate(self, views: StoredViews) -> dict[str, float]:
-        """Losses and accuracy on all shapes of a split, per view and of all views of a shape together. In eval mode."""
-        device = next(self.network.parameters()).device
-        shapes = torch.arange(len(views.label)).split(max(1, _EVALUATION_BATCH // views.num_views))
-        vectors = []
-        for rows in shapes:
-            number = rows[:, None] * views.num_views + torch.arange(views.num_views)
-            pixels = self.preprocessing.standardise(torch.from_numpy(views.images(number.numpy())).to(device))
-            vectors.append(self.network.view_vectors(self.network.cells(pixels.flatten(0, 1))))
-        answer = self.network.answer(torch.cat(vectors).unflatten(0, (-1, views.num_views)))
-        label_S = torch.from_numpy(views.label).to(device)
-        per_view = answer.view_logits.argmax(dim=-1) == label_S[:, None]
-        per_shape = answer.shape_logits.argmax(dim=-1) == label_S
-        losses = {f"val_{name}": float(value) for name, value in self._losses(answer, label_S).items()}
-        accuracy = {"view": float(per_view.float().mean()), "shape": float(per_shape.float().mean())}
-        return {**losses, **{f"val_{name}_accuracy": value for name, value in accuracy.items()}}
-
-    def _losses(self, answer: Answer, label_B: Tensor) -> dict[str, Tensor]:
-        per_view = label_B[:, None].expand(answer.view_logits.shape[:2]).flatten()
-        return {
-            "global_loss": smoothed_cross_entropy(answer.shape_logits.float(), label_B, self.smoothing),
-            "view_loss": smoothed_cross_entropy(answer.view_logits.float().flatten(0, 1), per_view, self.smoothing),
-        }
+    def image_source(self) -> str | None:
+        """A residual trunk's own stages, where it is trained."""
+        return self.architecture if self.architecture.startswith("resnet") and self.is_trained() else None
 
 
 def build(settings: Settings, weights: Path | None) -> ClassifierTeacher:
@@ -149,17 +40,9 @@ def build(settings: Settings, weights: Path | None) -> ClassifierTeacher:
 
     Raises ``ConfigError`` when block and file disagree, ``ArtifactError`` for a file that does not hold this network.
     """
-    require_weights(settings, weights)
-    found = None if weights is None else read_weights(weights)
-    num_classes = None if found is None else _num_classes(found, weights)
     with seeded(settings.kind, settings.architecture, settings.random_seed):
         trunk = imagenet_network.trunk_of(imagenet_network.untrained(settings.architecture))
-        network = ViewClassifier(trunk, settings.input_size, settings.width, num_classes)
-        if weights is None:
-            settle_batch_norm(network, lambda pixels: _through(network, pixels), settings.input_size)
-    if found is not None and weights is not None:
-        fill(network, found, weights)
-    return ClassifierTeacher(settings, network)
+        return frozen_classifier(settings, trunk, weights)
 
 
 def train(
@@ -167,54 +50,18 @@ def train(
 ) -> dict[str, Tensor]:
     """Train the network of a block with ``training``; returns its weights, those of the best val epoch.
 
-    backbone : the resolved ``backbone_file``. options : history, device, threads ... of ``training.engine.fit``; the
-    history has both losses and, where there is a val split, both on it and its accuracy, which decides.
+    backbone : the resolved ``backbone_file``. options : see ``train_classifier``.
     """
-    if settings.training is None:
-        raise ConfigError("train_teacher: this teacher's block has no training")
-    class_names, preprocessing = views.class_names(), preprocessing_of(settings)
-    if len(class_names) < 2:
-        raise ArtifactError(f"train_teacher: there is but one class, {class_names}: nothing to tell apart")
-    train_views, val_views = views.required("train", preprocessing), views.stored("val", preprocessing)
-    with seeded(settings.kind, "first weights", seed):
-        trunk = imagenet_network.trunk_of(first_network(settings, settings.architecture, backbone))
-        network = ViewClassifier(trunk, settings.input_size, settings.width, len(class_names))
-    model = NamesOfViews(network, preprocessing, settings.label_smoothing)
-    seen = [part.checksum() for part in (train_views, val_views) if part is not None]
-    train_and_select(
-        model,
-        by_shape(train_views),
-        settings.training.recipe,
-        look=None if val_views is None else lambda: model.evaluate(val_views),
-        criterion="val_shape_accuracy",
-        higher=True,
-        seed=seed,
-        identity=digest([settings.model_dump(mode="json"), *seen]),
+    return train_classifier(
+        settings,
+        lambda: imagenet_network.trunk_of(first_network(settings, settings.architecture, backbone)),
+        views,
+        seed,
         **options,
     )
-    return state_of(network)
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU())
-
-
-def _channels(trunk: nn.Module, size: int) -> int:
-    was_training = trunk.training
-    with torch.no_grad():
-        channels = trunk.eval()(torch.zeros(1, 3, size, size)).shape[1]
-    trunk.train(was_training)
-    return int(channels)
-
-
-def _num_classes(found: dict[str, Tensor], weights: Path | None) -> int:
-    if "classifier.weight" not in found or found["classifier.weight"].ndim != 2:
-        raise ArtifactError(
-            f"{weights}: holds no classifier.weight (K, D): not a view_classifier that train_teacher made"
-        )
-    return len(found["classifier.weight"])
-
-
-def _through(network: ViewClassifier, pixels_B3HW: Tensor) -> Tensor:
-    """The whole network but its classifier, two pictures a shape, so that every batch norm sees something."""
-    return network.shape_block(network.view_vectors(network.cells(pixels_B3HW)).unflatten(0, (-1, 2)).amax(dim=1))
+def image_stages(settings: Settings, weights: Path | None) -> dict[str, Tensor]:
+    """Stage tensors of a residual trunk; see ``classifier_stages``."""
+    parts = imagenet_network.untrained(settings.architecture).named_children()
+    return classifier_stages(settings, [name for name, _ in parts], weights)
