@@ -30,6 +30,7 @@ SMALL = {  # students whose defaults want more points than these clouds have, or
     "point_transformer": {"num_groups": 12, "group_size": 8, "width": 48, "depth": 3},
     "sparse_resnet": {"architecture": "resnet8", "voxel_size": 0.1},
     "sparse_unet": {"architecture": "resnet8", "voxel_size": 0.1},
+    "projection_resnet": {"architecture": "resnet8", "resolution": 16},
     "image_transformer": {"architecture": "vit_nano", "num_groups": 12, "group_size": 8},
 }
 SIGNED = ("point_transformer", "image_transformer")  # all others end in a ReLU, as PointMCD's pooling by view has it

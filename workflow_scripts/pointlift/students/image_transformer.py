@@ -42,6 +42,10 @@ class Settings(GroupStudentSettings):
         """The 2D architecture whose blocks fit."""
         return self.architecture
 
+    def shortcuts(self) -> tuple[str, ...]:
+        """What an inflation may say of shortcuts: anything, as nothing is inflated."""
+        return ("single", "sum", "mean")
+
 
 def build(settings: Settings) -> ImageTransformer:
     """An encoder with fresh weights from torch's global generator."""
