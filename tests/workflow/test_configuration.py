@@ -41,6 +41,11 @@ def test_every_arm_stands_in_a_shipped_run(values):
         assert len({(run.student, run.dataset, str(run.recipe)) for run in transfer}) == 1
         for one, other in itertools.combinations([config.methods[run.method] for run in transfer], 2):
             assert len(differing(one, other)) <= 3 or one.kind != other.kind
+    for suite in ("mini_image2point", "princeton_image2point"):
+        runs = [config.runs[name] for name in config.suites[suite].runs]
+        found |= {run.arm for run in runs}
+        assert len({run.student for run in runs}) == 1
+        assert len({run.image_model for run in runs} - {None}) == 1
     assert found == set(get_args(Arm))
 
 

@@ -104,6 +104,9 @@ def _image_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
     if run.inflation.shortcut not in student.shortcuts():
         fitting = ", ".join(student.shortcuts())
         found.append(f"{key}.shortcut: {run.inflation.shortcut!r} does not fit {told}, whose shortcuts take {fitting}")
+    stages = getattr(student, "num_stages", None)
+    if stages is not None and (unknown := sorted(set(run.inflation.excluded_stages) - set(range(1, stages() + 1)))):
+        found.append(f"{key}.excluded_stages: {told} has stages 1 to {stages()}, not {', '.join(map(str, unknown))}")
     return found
 
 

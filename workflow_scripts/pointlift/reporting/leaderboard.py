@@ -28,6 +28,7 @@ TRANSFER_CONTROLS = (
     "mean_pool",
     "other_teacher",
     "point_mae",
+    "frozen_random",
 )
 # What a control must share with a run beside the student: the same distillation but for the one thing it takes away.
 _SHARED = {
@@ -41,6 +42,7 @@ _SHARED = {
     "mean_pool": ("method", "teacher", "pretrain_dataset"),
     "other_teacher": ("method", "pretrain_dataset"),
     "point_mae": ("pretrain_dataset",),
+    "frozen_random": ("method",),
 }
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")

@@ -24,8 +24,12 @@ class Settings(FinetuningSettings):
     kind: Literal["classification"]
     regime: Literal["all", "frozen"] = "all"
     """``all``: student and head are trained. ``frozen``: only a linear layer on the student's frozen embedding."""
+    head: Literal["block", "linear", "linear_norm"] = "block"
+    """block: a hidden block, then a linear layer without bias (PointMCD). linear: one linear layer. linear_norm: and a
+    batch norm of the class scores (the code of Image2Point). A frozen student has a linear one, whatever is said."""
     head_width: int = Field(default=512, ge=1)
-    """Width of the head's hidden block; without meaning when frozen."""
+    """Width of the head's hidden block, where it has one."""
+    added_later: ClassVar[tuple[str, ...]] = ("head",)
     answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "predictions"
 
 

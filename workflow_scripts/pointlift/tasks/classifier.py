@@ -24,6 +24,15 @@ def classification_head(student_width: int, hidden_width: int, num_classes: int)
     )
 
 
+def build_head(settings: Settings, student_width: int, num_classes: int) -> nn.Module:
+    """The head that a task says."""
+    if settings.regime == "frozen" or settings.head == "linear":
+        return nn.Linear(student_width, num_classes)
+    if settings.head == "linear_norm":
+        return nn.Sequential(nn.Linear(student_width, num_classes), nn.BatchNorm1d(num_classes))
+    return classification_head(student_width, settings.head_width, num_classes)
+
+
 class Classifier(nn.Module):
     """What is trained: student, head and, in the joint form, a distillation method that reads the same output.
 
@@ -37,11 +46,9 @@ class Classifier(nn.Module):
         require_smoothing(settings.label_smoothing, num_classes)
         width: int = student.width  # type: ignore[assignment]
         self.settings, self.student, self.method = settings, student, method
+        self.head = build_head(settings, width, num_classes)
         if settings.regime == "frozen":
-            self.head: nn.Module = nn.Linear(width, num_classes)
             student.requires_grad_(False)
-        else:
-            self.head = classification_head(width, settings.head_width, num_classes)
 
     def train(self, mode: bool = True) -> Classifier:
         """As every module, but a frozen student stays in eval mode: its batch statistics are frozen too."""
