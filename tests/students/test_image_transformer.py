@@ -49,7 +49,7 @@ def test_names_and_shapes_are_timms(architecture):
     left = {"pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "head.weight", "head.bias"}
     assert block_shapes(architecture) == {name: shape for name, shape in theirs.items() if name not in left}
     assert network.blocks[0].attn.num_heads == TRANSFORMERS[architecture].heads
-    assert net.settings.num_blocks() == len(network.blocks) == len(net.blocks)
+    assert net.settings.num_stages() == net.settings.num_blocks() == len(network.blocks) == len(net.blocks)
     mine = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     names = block_names(architecture)
     assert {names[name]: mine[name] for name in names} == block_shapes(architecture)

@@ -159,6 +159,7 @@ def test_its_stages_are_those_of_the_2d_network(architecture):
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items() if "tracked" not in name}
     stages = {name: shape for name, shape in shapes.items() if not name.startswith("stem.")}
     assert stages == stage_shapes(architecture_of(architecture))
+    assert net.settings.num_stages() == len(net.stage_parts) == len(architecture_of(architecture).blocks)
     assert net.settings.image_source() == architecture and "single" in net.settings.shortcuts()
 
 

@@ -96,6 +96,7 @@ def test_every_2d_architecture_fills_all_stages(architecture, shortcut):
         source = {name: torch.zeros(shape) for name, shape in stage_shapes(architecture_of(architecture)).items()}
     for net, kernel in zip(nets, (1, 2), strict=True):
         assert net.image_source == net.settings.image_source() == architecture and takes_image_weights(net)
+        assert net.settings.num_stages() == len(net.stage_parts) == len(architecture_of(architecture).blocks)
         if shortcut in net.settings.shortcuts():
             origins = net.load_image_stages(source, Inflation("z", "none", shortcut))
             stages = {name for name in net.state_dict() if name.startswith("layer") and "tracked" not in name}

@@ -38,6 +38,10 @@ class Settings(GroupStudentSettings):
         """How deep it is."""
         return 3 if self.architecture == "vit_nano" else 12
 
+    def num_stages(self) -> int:
+        """What an inflation may leave out, counted from 1: blocks."""
+        return self.num_blocks()
+
     def image_source(self) -> str:
         """The 2D architecture whose blocks fit."""
         return self.architecture

@@ -43,6 +43,10 @@ class Settings(StudentSettings):
     pool: Literal["max", "mean"] = "max"
     """Over the views."""
 
+    def num_stages(self) -> int:
+        """Stages of the architecture."""
+        return 3 if self.architecture in ("cifar_resnet20", "cifar_resnet56", "resnet8") else 4
+
     def image_source(self) -> str:
         """The 2D architecture whose stages fit."""
         return self.architecture
