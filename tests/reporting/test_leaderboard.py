@@ -60,6 +60,16 @@ def test_a_control_of_another_distillation_is_no_control(arm: str, change: dict[
     assert ("mcd", "") in _pairs(leaderboard_rows("mini", [run, other]))
 
 
+def test_frozen_random_networks_are_controls_of_2d_weights_alone() -> None:
+    image = {"method": "image2point", "student": "sparse"}
+    runs = [make_metrics("io", "io", 0, draw_outcomes(0.7, 1), **image, teacher="resnet8")]
+    runs += [make_metrics("frozen", "frozen_random", 0, draw_outcomes(0.6, 2), **image, teacher="")]
+    runs += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.6, 3), student="sparse")]
+    runs += [make_metrics("mcd", "mcd", 0, draw_outcomes(0.6, 4), student="sparse")]
+    pairs = {("io", "frozen"), ("io", "scratch"), ("frozen", "scratch"), ("mcd", "scratch"), ("scratch", "")}
+    assert _pairs(leaderboard_rows("mini", runs)) == pairs
+
+
 def test_difference_is_paired_over_items_with_seeds_averaged_first() -> None:
     ours = {seed: draw_outcomes(0.8, seed) for seed in (0, 1)}
     theirs = {seed: draw_outcomes(0.6, 50 + seed) for seed in (0, 1)}

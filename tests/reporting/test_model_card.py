@@ -154,6 +154,9 @@ def test_limits_say_what_it_was_not_tested_on():
 def test_what_was_never_trained_says_so():
     assert "never trained" in card(run=1)
     assert "**The weights in this folder were never trained.** A joint run" in card(form="joint")
+    filled = card(run=1, source="t", arm="io", teacher_weights="published weights of resnet18")
+    assert "**These weights were never trained on clouds.** Stages are those of the 2D network `t`" in filled
+    assert "| starts from | 2D weights of `t` |" in filled and "random numbers of its seed, so" in filled
     assert "never trained" not in card()
 
 

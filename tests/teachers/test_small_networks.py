@@ -118,7 +118,7 @@ def test_it_learns_to_name_drawings_and_its_stages_are_the_trained_ones(trained)
     assert {name: tuple(tensor.shape) for name, tensor in without_counters(stages).items()} == shapes
     teacher = small_resnet.build(small(training=TRAINING), path)
     inside = teacher.network.backbone.state_dict()
-    for name, tensor in without_counters(stages).items():  # the trunk is a plain sequence: conv1, bn1, relu, layer1, layer2, layer3
+    for name, tensor in without_counters(stages).items():  # the trunk's parts: conv1, bn1, relu, layer1 ...
         stage, rest = name.split(".", 1)
         assert torch.equal(inside[f"{int(stage.removeprefix('layer')) + 2}.{rest}"], tensor)
     first = small_network("resnet8", 1, 0).state_dict()

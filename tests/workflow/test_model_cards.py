@@ -62,6 +62,21 @@ def test_terms_are_as_the_blocks_say_and_unknown_where_they_say_nothing():
     assert commands == ["make benchmark SUITE=princeton DATA=<folder of archives>", "make benchmark SUITE=nano"]
 
 
+def test_whoever_made_the_2d_weights_has_a_say():
+    learned = told("mini_image2point")["mini_i2p_io"]["learned_from"]
+    assert [(one["name"], one["what"]) for one in learned] == [
+        (
+            "mini_resnet8",
+            "2D weights: trained in this graph on mini_teacher_shapes and its labels, from random weights",
+        ),
+        ("mini_teacher_shapes", "shapes its 2D weights were trained on"),
+    ]
+    cards = told("princeton_image2point")
+    (source,) = cards["princeton_i2p_all"]["learned_from"]
+    assert (source["name"], source.get("licence"), source["made_here"]) == ("cifar_resnet20", None, False)
+    assert cards["princeton_i2p_frozen_random"]["learned_from"] == []
+
+
 def test_what_the_program_makes_itself_is_told_as_that():
     learned = told("nano")["nano_mcd"]["learned_from"]
     assert [(one["name"], one["made_here"]) for one in learned] == [

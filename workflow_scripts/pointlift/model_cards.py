@@ -28,7 +28,7 @@ def cards_settings(graph: Graph) -> Card:
 
 def _local_files(graph: Graph) -> str:
     """The word that a suite needs whose archives or weights are local files."""
-    teachers = [graph.config.teachers[run.teacher] for run in _runs(graph) if run.teacher is not None]
+    teachers = [graph.config.teachers[run.image_model] for run in _runs(graph) if run.image_model is not None]
     archives = [graph.config.datasets[name].archive for name in graph.datasets_used]
     return " DATA=<folder of archives>" if any(archives) or any(t.local_files() for t in teachers) else ""
 
@@ -46,7 +46,8 @@ def _card(graph: Graph, name: str) -> Card:
     return {
         "run": name,
         **run.model_dump(mode="json", include=_SHOWN),
-        "teacher_weights": weights_source(config.teachers[run.teacher]) if run.teacher is not None else "",
+        "source": run.inflation.source if run.inflation is not None else None,
+        "teacher_weights": weights_source(config.teachers[run.image_model]) if run.image_model is not None else "",
         "num_points": None if dataset is None or every_point else dataset.num_points,
         "placed_by_mesh": dataset is not None and dataset.has_meshes,
         "keeps_coordinates": bool(getattr(dataset, "keep_coordinates", False)),
@@ -65,21 +66,23 @@ def _blocks(graph: Graph) -> dict[str, Card]:
         names += [start] if start is not None and start not in names else []
     found = {"runs": {name: config.runs[name].model_dump(mode="json") for name in names}}
     for word in ("student", "method", "teacher", "rig"):
-        used = sorted({getattr(config.runs[name], word) for name in names} - {None})
+        key = "image_model" if word == "teacher" else word
+        used = sorted({getattr(config.runs[name], key) for name in names} - {None})
         found[f"{word}s"] = {name: getattr(config, f"{word}s")[name].model_dump(mode="json") for name in used}
     return found
 
 
 def _learned_from(graph: Graph, run: RunSettings) -> list[Card]:
     """Whatever shaped the weights in the run's folder, the run that it started from included; none where none did."""
-    if run.method is None or run.form == "joint":
+    if run.form == "joint":
         return []
-    found = [_of_dataset(graph, str(run.dataset), "shapes it was distilled on")]
-    if run.teacher is not None:
-        teacher = graph.config.teachers[run.teacher]
-        found += [_of_teacher(run.teacher, teacher)]
+    found = [] if run.method is None else [_of_dataset(graph, str(run.dataset), "shapes it was distilled on")]
+    if run.image_model is not None:
+        teacher, word = graph.config.teachers[run.image_model], "teacher" if run.inflation is None else "2D weights"
+        found += [_of_teacher(run.image_model, teacher, word)]
         if teacher.training is not None:
-            found += [_of_dataset(graph, teacher.training.dataset, "shapes its teacher was trained on")]
+            what = f"shapes its {word} {'was' if run.inflation is None else 'were'} trained on"
+            found += [_of_dataset(graph, teacher.training.dataset, what)]
     if run.init is not None:
         found += _learned_from(graph, graph.config.runs[run.init])
     return [one for number, one in enumerate(found) if one not in found[:number]]
@@ -94,9 +97,9 @@ def _of_dataset(graph: Graph, name: str, what: str) -> Card:
     return {**told, "licence": block.licence}
 
 
-def _of_teacher(name: str, block: TeacherSettings) -> Card:
+def _of_teacher(name: str, block: TeacherSettings, word: str) -> Card:
     source = weights_source(block)
-    return {"name": name, "what": f"teacher: {source}", "made_here": not _published(block)}
+    return {"name": name, "what": f"{word}: {source}", "made_here": not _published(block)}
 
 
 def weights_source(block: TeacherSettings) -> str:

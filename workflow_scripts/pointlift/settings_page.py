@@ -17,6 +17,7 @@ from pointlift.configuration import FAMILY_ROOMS
 
 _PACKAGE = Path(__file__).parent
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "min_length": "length at least"}
+_QUOTES = "'\""
 #: What every block of a family is derived from.
 _BASES = {
     "datasets": "DatasetSettings",
@@ -174,7 +175,7 @@ def _aliases() -> dict[str, str]:
 
 
 def _either(values: str) -> str:
-    return " or ".join(f"`{value.strip()[1:-1]}`" for value in values.split(","))
+    return " or ".join(f"`{value.strip().strip(_QUOTES)}`" for value in values.split(","))
 
 
 def _plain(text: str) -> str:

@@ -105,6 +105,12 @@ def _what_it_is(card: CardSettings, blocks: Mapping[str, Any], facts: StudentFac
             "**The weights in this folder were never trained.** A joint run learns beside a task, from these weights "
             "on: what comes of it lies below `results/finetuned`.",
         ]
+    elif card.source is not None:
+        lines += [
+            "",
+            f"**These weights were never trained on clouds.** Stages are those of the 2D network "
+            f"{name_of(card.source)}; all else is random numbers of its seed, so that the embedding is of little use before a task trains it.",
+        ]
     elif card.method is None:
         lines += ["", "**These weights were never trained.** They are the run's control: random numbers of its seed."]
     return lines
@@ -128,7 +134,7 @@ def _how_it_was_made(
         "method": _named(card.method, blocks["method"]["kind"] if card.method else None),
         "arm": name_of(card.arm),
         "form": name_of(card.form),
-        "starts from": "random weights" if card.init is None else f"the students of run {name_of(card.init)}",
+        "starts from": _start(card),
         "teacher": _named(card.teacher, blocks["teacher"]["kind"] if card.teacher else None),
         "its weights": escaped(card.teacher_weights) or MISSING,
         "distilled on": _named(card.dataset, seen),
@@ -149,6 +155,12 @@ def _how_it_was_made(
         "",
         *table(("file", "sha256"), files),
     ]
+
+
+def _start(card: CardSettings) -> str:
+    if card.source is not None:
+        return f"2D weights of {name_of(card.source)}"
+    return "random weights" if card.init is None else f"the students of run {name_of(card.init)}"
 
 
 def _named(name: str | None, beside: str | None) -> str:

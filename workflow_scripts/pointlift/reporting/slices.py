@@ -83,8 +83,10 @@ class CardSettings(BaseSettings):
     method: str | None = None
     """None: without one."""
     teacher: str | None = None
+    source: str | None = None
+    """The teacher whose 2D weights its stages start from."""
     teacher_weights: str = ""
-    """Where the teacher's weights come from."""
+    """Where the weights of the teacher, or of that source, come from."""
     rig: str | None = None
     dataset: str | None = None
     num_points: int | None = Field(default=None, ge=1)
@@ -126,12 +128,14 @@ class CardsSettings(BaseSettings):
         return self
 
     def blocks_of(self, run: str) -> dict[str, Any]:
-        """A run's own block, those that it names (student, method, teacher, rig), and all of the run it starts from."""
+        """A run's own block, those that it names (student, source ...), and all of the run it starts from."""
         own = self.blocks["runs"][run]
         found: dict[str, Any] = {"run": own}
         for word in ("student", "method", "teacher", "rig"):
             if own.get(word) is not None:
                 found[word] = self.blocks[f"{word}s"][own[word]]
+        if own.get("inflation") is not None:
+            found["source"] = self.blocks["teachers"][own["inflation"]["source"]]
         return {**found, "init": self.blocks_of(own["init"])} if own.get("init") is not None else found
 
 
