@@ -202,6 +202,32 @@ def test_a_sheet_answers_as_torchvisions_blocks_do(axis, block, shortcut, factor
             torch.testing.assert_close(image_of(tensor, axis, *maps.shape[2:]), maps, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("axis", AXES)
+def test_a_flat_cloud_with_holes_answers_as_its_picture_with_holes(axis):
+    """Empty pixels are held at 0 by a mask behind every 2D layer; a shortcut is the mean over occupied pixels alone."""
+    flat, net = unsettle(small_network("resnet8", 10, 0)), unsettle(student(voxel_size=0.25))
+    net.load_image_stages(flat.state_dict(), Inflation(axis, "none", "mean"))
+    points = sheet(axis, 8, 8)[:, torch.rand(64, generator=torch.Generator().manual_seed(3)).argsort()[:25].sort()[0]]
+    corner = torch.zeros(2, 1, 3, dtype=torch.float64)  # keeps the minimum of the grid where it was
+    seen = []
+    net.stem.register_forward_hook(lambda _, __, tensor: seen.append(tensor))
+    with torch.no_grad():
+        output = net(torch.cat([corner, points], dim=1))
+        maps = image_of(seen[0], axis, 8, 8)
+        mask = image_of(seen[0].with_rows(torch.ones_like(seen[0].rows[:, :1])), axis, 8, 8)
+        for stage in (flat.layer1, flat.layer2, flat.layer3):
+            for block in stage:
+                share = functional.avg_pool2d(mask, block.stride)
+                kept = functional.avg_pool2d(maps, block.stride) / share.clamp_min(1e-9)
+                mask = (share > 0).double()
+                inner = functional.relu(block.bn1(block.conv1(maps))) * mask
+                shortcut = functional.pad(kept, (0, 0, 0, 0, block.added // 2, block.added - block.added // 2))
+                maps = functional.relu(block.bn2(block.conv2(inner)) + shortcut) * mask
+    assert 0 < mask.sum() <= mask.numel() and len(points[0]) == 25
+    wanted = maps.sum(dim=(2, 3)) / mask.sum(dim=(2, 3))
+    torch.testing.assert_close(output.embedding, wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_real_weights_answer_as_in_2d(realdata):
     path = realdata / "image_weights" / "resnet20-12fca82f.th"
     source, flat = read_stages(path, "cifar_resnet20"), small_network("cifar_resnet20", 10, 0)
