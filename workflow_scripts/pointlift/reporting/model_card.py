@@ -108,8 +108,9 @@ def _what_it_is(card: CardSettings, blocks: Mapping[str, Any], facts: StudentFac
     elif card.source is not None:
         lines += [
             "",
-            f"**These weights were never trained on clouds.** Stages are those of the 2D network "
-            f"{name_of(card.source)}; all else is random numbers of its seed, so that the embedding is of little use before a task trains it.",
+            "**These weights were never trained on clouds.** Stages are those of the 2D network "
+            f"{name_of(card.source)}; all else is random numbers of its seed, so that the embedding is of little use "
+            "before a task trains it.",
         ]
     elif card.method is None:
         lines += ["", "**These weights were never trained.** They are the run's control: random numbers of its seed."]
