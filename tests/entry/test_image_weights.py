@@ -14,7 +14,9 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage
 from pointlift.tasks import partial_training
+from pointlift.tasks.classifier import Classifier
 from pointlift.teachers import small_resnet
+from pointlift.training.checkpoint import Checkpoint
 
 STUDENT = {"kind": "sparse_resnet", "architecture": "resnet8", "voxel_size": 0.25}
 SOURCE = {"kind": "small_resnet", "width": 8, "weights_file": "resnet8.safetensors"}
@@ -194,3 +196,25 @@ def test_recalibration_changes_the_statistics_once_in_io_and_at_every_look_elsew
     assert all(torch.equal(plain[name], looked[name]) for name in before if kind_of(name) != "statistics")
     assert not (answers["logits"] == other["logits"]).all()
     assert looked["layer1.0.bn1.num_batches_tracked"] == 2  # passes over 23 shapes in batches of 8
+
+
+def test_a_killed_finetuning_goes_on_to_the_same_bytes(tmp_path, dataset, source, monkeypatch):
+    start(tmp_path / "student", source)
+    weights, calls, forward = tmp_path / "student" / "weights.safetensors", [], Classifier.forward
+    monkeypatch.setattr(Checkpoint, "due", lambda _: True)
+    held = {"regime": "io", "recalibrate": True}
+    finetune(dataset, weights, tmp_path / "whole", **held)
+
+    def killed(model, batch):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(model, batch)
+
+    monkeypatch.setattr(Classifier, "forward", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(dataset, weights, tmp_path / "killed", **held)
+    finetune(dataset, weights, tmp_path / "killed", **held)
+    assert len(calls) == 4 + (3 * 2 - 3)  # three epochs of two steps, three of which were kept
+    for file in ("predictions.safetensors", "weights.safetensors", "history.jsonl"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()

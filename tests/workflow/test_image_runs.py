@@ -145,3 +145,10 @@ def test_the_code_of_a_source_decides_only_about_students_filled_from_it():
     jobs = Jobs(Graph(config()))
     assert jobs.run_code("train_student", RUN) != jobs.run_code("train_student", "mini_i2p_frozen_random")
     assert jobs.run_code("embed_shapes", RUN) == jobs.run_code("embed_shapes", "mini_i2p_frozen_random")
+
+
+def test_the_example_of_the_docs_is_valid():
+    text = (Path(__file__).parents[2] / "docs" / "image2point.md").read_text(encoding="utf-8")
+    blocks = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    found = config(blocks=blocks)
+    assert found.runs["mine_io"].image_model == "imagenet"
