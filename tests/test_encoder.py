@@ -22,8 +22,10 @@ from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, read_stages, unpack
 from pointlift.distillation.methods import build_method, method_settings
 from pointlift.distillation.projector import save_projector
+from pointlift.distillation.training import DistillationSettings, leave_settings
 from pointlift.geometry import clouds as geometry
 from pointlift.operators.checkpoint import save_student
+from pointlift.operators.inflation import Origin
 from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
 
@@ -66,6 +68,18 @@ def encoder(folder):
 def rewrite(path: Path, **changes) -> None:
     """Change keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def test_a_student_that_starts_from_2d_weights_is_opened_with_the_settings_that_training_left(tmp_path):
+    """They say more than what was asked for: where each tensor came from."""
+    write_student(tmp_path)
+    asked = json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
+    asked |= {"arm": "io", "inflation": {"source": "resnet8"}, "source": {"kind": "small_resnet"}}
+    origins = {"layer1.weight": Origin("conv1.weight", "copied")}
+    leave_settings(tmp_path, parse(DistillationSettings, asked, "train_student"), origins)
+    assert "origins" in json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
+    found = pointlift.load(tmp_path, device="cpu")
+    assert found.settings.arm == "io" and found(CLOUD).shape == (1, found.width)
 
 
 def test_the_package_is_imported_without_torch(repository):

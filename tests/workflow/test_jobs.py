@@ -87,6 +87,21 @@ def test_an_edit_touches_exactly_its_jobs(path, value, touched):
     assert (changed >= EVALUATION) == is_result
 
 
+def test_every_rule_asks_for_settings_that_there_are():
+    """Also the rules that no shipped suite comes to: such a word would fail in the run of whoever first does."""
+    asked = set()
+    for path in sorted((Path(__file__).parents[2] / "rules").glob("*.smk")):
+        asked |= set(re.findall(r"\bJOBS\.(\w+)", path.read_text(encoding="utf-8")))
+    assert {"train_student", "extract_tokens"} <= asked
+    assert [name for name in sorted(asked) if not hasattr(Jobs, name)] == []
+
+
+def test_tokens_are_made_anew_when_their_teacher_changes():
+    one, other = jobs(), jobs(teachers__nano_clip__model__embed_dim=24)
+    assert json.loads(one.extract_tokens("nano_clip"))["block"]["kind"] == "clip"
+    assert one.extract_tokens("nano_clip") != other.extract_tokens("nano_clip")
+
+
 def test_explicit_defaults_and_key_order_change_nothing():
     explicit = jobs(datasets__nano_shapes__rotation="up", rigs__ring4_32px__visibility={"method": "rays"})
     assert every_setting(explicit) == every_setting(jobs())

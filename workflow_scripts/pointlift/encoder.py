@@ -168,6 +168,8 @@ def _read_settings(path: Path) -> DistillationSettings:
         raise ArtifactError(f"{path}: no such file; keep it beside {WEIGHTS}, or run snakemake to make both") from None
     except (ValueError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path}: not readable as JSON ({error}); run snakemake to make it anew") from None
+    if isinstance(values, dict):
+        values.pop("origins", None)  # where tensors came from, of students that start from 2D weights: nobody's setting
     return parse(DistillationSettings, values, str(path))
 
 

@@ -91,6 +91,10 @@ class Jobs:
         """extract_features: the whole block."""
         return canonical_json({"block": _dump(self.config.teachers[teacher])})
 
+    def extract_tokens(self, teacher: str) -> str:
+        """extract_tokens: the whole block, as for the same teacher's embeddings."""
+        return self.extract_features(teacher)
+
     def train_student(self, run: str, seed: int) -> str:
         """train_student: the run with the blocks it names."""
         block = self.config.runs[run]
