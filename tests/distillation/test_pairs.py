@@ -193,6 +193,9 @@ def test_within_classes_every_shape_is_taught_as_another_of_its_class(tmp_path):
     assert np.array_equal(again, changed.target) and not np.array_equal(other, changed.target)
     with pytest.raises(ArtifactError, match="'alone' has one, shape-003"):
         apply_arm(pairs, "same_class_shuffled", 0, {**class_of, "shape-003": "alone"})
+    for without in (None, {**class_of, "shape-003": ""}):  # no manifest; a shape that nobody labelled
+        with pytest.raises(ArtifactError, match="needs the class of every shape, and shape-00"):
+            apply_arm(pairs, "same_class_shuffled", 0, without)
 
 
 def test_only_what_is_given_is_read(tmp_path):

@@ -60,6 +60,31 @@ def test_a_control_of_another_distillation_is_no_control(arm: str, change: dict[
     assert ("mcd", "") in _pairs(leaderboard_rows("mini", [run, other]))
 
 
+def test_every_arm_of_concepts_stands_beside_what_takes_one_thing_away() -> None:
+    """Of one teacher and set: another teacher's run, and one that starts from Point-MAE's student, differ in more."""
+    scratch = {"method": "supervised", "teacher": "", "pretrain_dataset": ""}
+    changes = {
+        "scratch": scratch,
+        "point_mae": {"method": "point_mae", "teacher": ""},
+        "random_teacher": {"teacher": "clip_random"},
+        "other_teacher": {"teacher": "classifier"},
+    }
+    taught = {"method": "concept", "teacher": "clip", "pretrain_dataset": "shapes"}
+    one_less = ("m1", "mean_pool", "shuffled", "same_class_shuffled")
+    arms = ("concept", "init_point_mae", *one_less, *changes)
+    runs = [make_metrics(arm, arm, 0, draw_outcomes(0.7, 1), **taught | changes.get(arm, {})) for arm in arms]
+    runs += [make_metrics("mcd", "m1", 0, draw_outcomes(0.7, 1), **taught | {"method": "pointmcd"})]
+    elsewhere = changes["point_mae"] | {"pretrain_dataset": "others"}
+    runs += [make_metrics("elsewhere", "point_mae", 0, draw_outcomes(0.7, 1), **elsewhere)]
+    found: dict[str, set[str]] = {}
+    for run, control in _pairs(leaderboard_rows("mini", runs)):
+        found.setdefault(run, set()).add(control)
+    assert found["concept"] == {*one_less, *changes}
+    assert found["init_point_mae"] == {"scratch", "point_mae"}
+    assert found["other_teacher"] == {"scratch", "point_mae", "random_teacher"}
+    assert found["point_mae"] == {"scratch"} and found["scratch"] == {""}
+
+
 def test_frozen_random_networks_are_controls_of_2d_weights_alone() -> None:
     image = {"method": "image2point", "student": "sparse"}
     runs = [make_metrics("io", "io", 0, draw_outcomes(0.7, 1), **image, teacher="resnet8")]

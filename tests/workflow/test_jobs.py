@@ -102,6 +102,18 @@ def test_tokens_are_made_anew_when_their_teacher_changes():
     assert one.extract_tokens("nano_clip") != other.extract_tokens("nano_clip")
 
 
+def test_prompts_are_encoded_anew_when_their_task_or_teacher_changes_and_of_no_other_dataset():
+    def asked(**changes):
+        return jobs(**changes).encode_class_prompts("nano_clip", "nano_shapes")
+
+    assert json.loads(asked())["prompts"] == ["a render of a {}"]
+    assert asked(tasks__nano_zero_shot__prompts=["a {}"]) != asked()
+    assert asked(teachers__nano_clip__training__recipe__epochs=5) != asked()
+    assert asked(tasks__nano_linear_probe__use_val=True) == asked()
+    with pytest.raises(ConfigError, match="'nano' has no task that reads prompts of dataset 'mini_shapes'"):
+        jobs().encode_class_prompts("nano_clip", "mini_shapes")
+
+
 def test_explicit_defaults_and_key_order_change_nothing():
     explicit = jobs(datasets__nano_shapes__rotation="up", rigs__ring4_32px__visibility={"method": "rays"})
     assert every_setting(explicit) == every_setting(jobs())

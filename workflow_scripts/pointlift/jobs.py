@@ -122,13 +122,15 @@ class Jobs:
         return {"inflation": _dump(run.inflation), "source": _dump(source, without=("batch_size",))}
 
     def encode_class_prompts(self, teacher: str, dataset: str) -> str:
-        """encode_class_prompts: the teacher, and the prompts of the task that reads them."""
-        block = next(
-            task
-            for task in map(self.config.tasks.get, self.config.chosen.task_names())
-            if task is not None and task.reads_prompts and task.dataset == dataset
-        )
-        prompts = _dump(block)["prompts"]
+        """encode_class_prompts: the teacher, and the prompts of the task that reads them.
+
+        Raises ``ConfigError`` where no task of the suite reads any of this dataset.
+        """
+        tasks = [self.config.tasks[name] for name in self.config.chosen.task_names()]
+        reading = [task for task in tasks if task.reads_prompts and task.dataset == dataset]
+        if not reading:
+            raise ConfigError(f"suite {self.config.suite!r} has no task that reads prompts of dataset {dataset!r}")
+        prompts = _dump(reading[0])["prompts"]
         return canonical_json({"block": _dump(self.config.teachers[teacher]), "prompts": prompts})
 
     def embed_shapes(self, run: str) -> str:

@@ -50,8 +50,14 @@ def _taught_as(pairs: Pairs, order: Array) -> Pairs:
 def _within_classes(ids: Sequence[str], class_of: Mapping[str, str], seed: int) -> Array:
     """A permutation (S,) int64 in which every shape is followed by another of its class.
 
-    Raises ``ArtifactError`` naming a class with one shape alone.
+    Raises ``ArtifactError`` naming a shape without a class, or a class with one shape alone.
     """
+    unknown = [shape_id for shape_id in ids if not class_of.get(shape_id)]
+    if unknown:
+        raise ArtifactError(
+            f"arm same_class_shuffled needs the class of every shape, and {unknown[0]} has none; give --manifest of a "
+            "labelled dataset, or take another arm"
+        )
     order = np.arange(len(ids))
     members: dict[str, list[int]] = {}
     for row, shape_id in enumerate(ids):

@@ -44,6 +44,9 @@ _SHARED = {
     "point_mae": ("pretrain_dataset",),
     "frozen_random": ("method",),
 }
+# A run that starts from another's student has these controls alone: all others start from scratch, and would differ
+# from it in two things.
+_OF_STARTED = {"init_point_mae": ("scratch", "point_mae")}
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
 _AGREES = 1e-6
@@ -127,8 +130,9 @@ def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores])
 
 
 def _is_control_of(control: Row, run: Row, protocol: str) -> bool:
+    arms = _OF_STARTED.get(run["arm"], controls_of(protocol))
     shared = ("student", *_SHARED.get(control["arm"], ()))
-    return is_control(control["arm"], protocol) and all(control[key] == run[key] for key in shared)
+    return control["arm"] in arms and all(control[key] == run[key] for key in shared)
 
 
 def _difference_columns(control: str, found: Difference) -> Row:
