@@ -37,8 +37,12 @@ def test_the_report_folder_holds_the_contract(finished_nano):
     }  # fmt: skip
     summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
     assert list(summary.columns) == SUMMARY_COLUMNS
-    assert set(summary["arm"]) == {"scratch", "mcd", "shuffled", "random_teacher", "control"}
-    assert set(summary["task"]) == {"classification", "part_segmentation", "linear_probe", "few_shot"}
+    assert set(summary["arm"]) == {
+        "scratch", "mcd", "shuffled", "random_teacher", "control", "concept", "point_mae", "init_point_mae", "io",
+    }  # fmt: skip
+    assert set(summary["task"]) == {
+        "classification", "part_segmentation", "linear_probe", "few_shot", "retrieval", "data_efficiency", "zero_shot",
+    }  # fmt: skip
     assert set(summary["protocol"]) == {"procedural/nano/transfer", "procedural/nano/joint"}
     assert set(summary["selection"]) == {"last", "val"}
     accuracy = summary[summary["metric"].str.startswith("accuracy")]["value"]
@@ -101,7 +105,13 @@ def test_distillation_never_saw_the_task_or_its_labels(finished_nano):
 
 
 EDITS = {
-    "one task's setting": ("config.yaml", "shots: [1, 3]\n", "shots: [1, 2]\n", {"evaluate_task": 4}),
+    "one task's setting": ("config.yaml", "shots: [1, 3]\n", "shots: [1, 2]\n", {"evaluate_task": 3}),
+    "how a teacher is told the classes": (
+        "config.yaml",
+        "{kind: zero_shot, dataset: nano_shapes}",
+        "{kind: zero_shot, dataset: nano_shapes, prompts: ['a cloud of a {}']}",
+        {"encode_class_prompts": 1, "evaluate_task": 2},
+    ),
     "a comment in config": ("config.yaml", "suite: mini #", "# a comment\nsuite: mini #", {}),
     "a docstring": (
         "workflow_scripts/pointlift/geometry/cameras.py",
@@ -113,28 +123,40 @@ EDITS = {
         "workflow_scripts/pointlift/distillation/pointmcd.py",
         "from __future__ import annotations",
         "from __future__ import annotations\n\n_NEW = 1",
-        {"train_student": 5, "embed_shapes": 3, "finetune_student": 10, "evaluate_task": 16},
+        {"train_student": 5, "embed_shapes": 3, "finetune_student": 8, "evaluate_task": 13},
     ),
-    "where cameras stand": (  # all that saw a view; the scratch run did not
+    "a method that another run starts from": (
+        "config.yaml",
+        "point_mae: {kind: point_mae}",
+        "point_mae: {kind: point_mae, mask_ratio: 0.5}",
+        {"train_student": 2, "embed_shapes": 1, "finetune_student": 2, "evaluate_task": 3},
+    ),
+    "a source of 2D weights": (
+        "config.yaml",
+        "recipe: {epochs: 6, batch_size: 16, learning_rate: 3.0e-3}",
+        "recipe: {epochs: 7, batch_size: 16, learning_rate: 3.0e-3}",
+        {"train_teacher": 1, "train_student": 1, "finetune_student": 1, "evaluate_task": 1},
+    ),
+    "where cameras stand": (  # all that saw a view; runs from scratch and masked autoencoders did not
         "config.yaml",
         "layout: ring, num_views: 4}",
         "layout: sphere, num_views: 4}",
-        {"render_views": 3, "compute_visibility": 2, "train_teacher": 1, "extract_features": 3, "train_student": 3,
-         "embed_shapes": 3, "finetune_student": 10, "evaluate_task": 16},
+        {"render_views": 3, "compute_visibility": 2, "train_teacher": 2, "extract_features": 3, "train_student": 6,
+         "encode_class_prompts": 1, "embed_shapes": 4, "finetune_student": 12, "evaluate_task": 22},
     ),
     "how many points": (  # no picture and no teacher
         "config.yaml",
         "num_points: 128\n    shard_size: 128",
         "num_points: 120\n    shard_size: 128",
-        {"sample_points": 2, "compute_visibility": 2, "train_student": 3, "embed_shapes": 4, "finetune_student": 12,
-         "evaluate_task": 20},
+        {"sample_points": 2, "compute_visibility": 2, "train_student": 6, "embed_shapes": 6, "finetune_student": 15,
+         "evaluate_task": 30},
     ),
     "a teacher's weights": (  # the run whose teacher is another one stays
         "config.yaml",
         "recipe: {epochs: 20, batch_size: 32,",
         "recipe: {epochs: 21, batch_size: 32,",
-        {"train_teacher": 1, "extract_features": 2, "train_student": 2, "embed_shapes": 2, "finetune_student": 8,
-         "evaluate_task": 12},
+        {"train_teacher": 1, "extract_features": 2, "train_student": 4, "encode_class_prompts": 1, "embed_shapes": 3,
+         "finetune_student": 10, "evaluate_task": 19},
     ),
 }  # fmt: skip
 
