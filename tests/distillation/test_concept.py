@@ -33,7 +33,7 @@ FORMS = [
     {"query": "image"},
     {"query": "image", "leak_proof": False, "centre_targets": True},
     {"extractor": "mean_pool"},
-    {"extractor": "max_pool", "num_queries": 1, "loss": "regression"},
+    {"extractor": "mean_pool", "num_queries": 1, "loss": "regression"},
     {"centre_targets": True, "token_weight": 1.0, "nce_weight": 1.0, "weight": 0.3},
 ]
 FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: ",".join(f"{k}={v}" for k, v in form.items()) or "plain")
@@ -92,9 +92,9 @@ def said(method, output, batch):
 @pytest.mark.parametrize(
     ("values", "arms"),
     [
-        ({"num_queries": 1}, ("m1",)),
+        ({"num_queries": 1, "loss": "regression"}, ("m1",)),
+        ({"num_queries": 1, "num_views": 1}, ("m1",)),
         ({"extractor": "mean_pool"}, ("mean_pool",)),
-        ({"extractor": "max_pool", "num_queries": 1}, ("mean_pool",)),
     ],
 )
 def test_what_takes_no_several_concepts_by_attention_may_only_be_called_a_control(values, arms):
@@ -204,14 +204,19 @@ def test_the_matched_loss_is_that_of_the_best_pairs():
     assert values["cosine"] == pytest.approx(1.0 - np.mean(losses), abs=1e-10)
 
 
-def test_the_two_pools_are_two_and_begin_with_the_same_numbers():
-    pools = [method_of(extractor=extractor) for extractor in ("mean_pool", "max_pool")]
-    weights = [torch.cat([part.flatten() for part in pool.parameters()]) for pool in pools]
-    assert torch.equal(*weights)
-    tokens = draw(SHAPES, 1, WIDTH).expand(-1, TOKENS, -1)
-    alike, different = ([pool.project(student_output(part)) for pool in pools] for part in (tokens, None))
-    torch.testing.assert_close(*alike)
-    assert not torch.allclose(*different)
+def test_one_concept_that_would_learn_the_nearest_view_alone_is_refused():
+    with pytest.raises(ConfigError, match="the nearest view alone: use loss regression"):
+        settings(num_queries=1)
+
+
+def test_the_pool_reads_the_mean_of_the_normed_tokens():
+    pool = method_of(extractor="mean_pool")
+    normed = torch.nn.functional.layer_norm(output_tokens := draw(SHAPES, TOKENS, WIDTH), (WIDTH,))
+    one = normed.mean(dim=1, keepdim=True).expand(-1, TOKENS, -1)
+    with torch.no_grad():
+        pool.extractor.context_norm = torch.nn.Identity()
+        torch.testing.assert_close(pool.project(student_output(normed)), pool.project(student_output(one)))
+    assert output_tokens.shape == normed.shape
 
 
 def test_every_loss_has_its_own_weight_and_that_of_all():
@@ -273,7 +278,7 @@ def test_only_learned_queries_can_be_asked_without_views():
             refused.project(output)
 
 
-@pytest.mark.parametrize("form", [{}, {"centre_targets": True}, {"extractor": "max_pool"}, {"query": "image"}])
+@pytest.mark.parametrize("form", [{}, {"centre_targets": True}, {"extractor": "mean_pool"}, {"query": "image"}])
 def test_a_head_that_was_written_projects_as_before_and_others_are_not_offered(tmp_path, form):
     """It is built again without the statistics of its targets, which stand among its weights."""
     block, output = {"kind": "concept", **form}, student_output()

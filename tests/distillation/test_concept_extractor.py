@@ -33,9 +33,9 @@ def attended(depth=1, leak_proof=False):
     return made
 
 
-def pooled(pool, num_concepts=QUERIES):
+def pooled(num_concepts=QUERIES):
     torch.manual_seed(1)
-    return PooledConcepts(TOKEN_WIDTH, WIDTH, TEACHER, num_concepts=num_concepts, pool=pool).double()
+    return PooledConcepts(TOKEN_WIDTH, WIDTH, TEACHER, num_concepts=num_concepts).double()
 
 
 def norm(layer, x):
@@ -87,9 +87,9 @@ def test_heads_must_divide_the_width():
         AttendedConcepts(TOKEN_WIDTH, WIDTH, TEACHER, heads=5, depth=1, leak_proof=False)
 
 
-@pytest.mark.parametrize("kind", ["attention", "mean", "max"])
+@pytest.mark.parametrize("kind", ["attention", "mean"])
 def test_the_order_of_tokens_does_not_matter(kind):
-    extractor = attended() if kind == "attention" else pooled(kind)
+    extractor = attended() if kind == "attention" else pooled()
     asks = (rows(QUERIES, WIDTH, seed=2),) if kind == "attention" else ()
     tokens = rows()
     order = torch.randperm(TOKENS, generator=torch.Generator().manual_seed(5))
@@ -106,12 +106,11 @@ def test_concepts_follow_the_order_of_their_queries_and_shapes_do_not_meet():
     torch.testing.assert_close(extractor(tokens[1:], queries[1:]), found[1:], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("pool", ["mean", "max"])
-def test_pools_equal_their_formula(pool):
-    extractor, tokens = pooled(pool), rows()
+def test_the_pool_equals_its_formula():
+    extractor, tokens = pooled(), rows()
     context = norm(extractor.context_norm, tokens.numpy())
-    one = context.mean(1) if pool == "mean" else context.max(1)
-    said = linear(extractor.mlp.second, gelu(linear(extractor.mlp.first, one))).reshape(BATCH, QUERIES, WIDTH)
+    said = linear(extractor.mlp.second, gelu(linear(extractor.mlp.first, context.mean(1))))
+    said = said.reshape(BATCH, QUERIES, WIDTH)
     wanted = linear(extractor.out, norm(extractor.norm, said))
     np.testing.assert_allclose(array(extractor(tokens)), wanted, rtol=0, atol=1e-12)
 
@@ -132,7 +131,7 @@ def test_the_class_token_is_looked_at_where_there_is_one():
     assert torch.equal(looked_at(output), tokens)
     both = looked_at(output._replace(summary=summary))
     assert torch.equal(both, torch.cat([summary.unsqueeze(1), tokens], dim=1))
-    assert not torch.allclose(pooled("mean")(both), pooled("mean")(tokens))
+    assert not torch.allclose(pooled()(both), pooled()(tokens))
 
 
 def test_cameras_are_told_by_their_place_and_where_they_look():

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pointlift.job_environment import VERSIONED
+
 REPOSITORY = Path(__file__).parents[2]
 DVC = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = DVC["stages"]
@@ -33,7 +35,7 @@ def test_outputs_of_stages_are_folders_that_rules_write_and_they_persist():
     unversioned = {"results/logs", "results/benchmarks", "results/episodes", "results/tokens"}
     written = set(re.findall(r'"(results/\w+)/', rules_text())) - unversioned
     listed = [name for stage in STAGES.values() for name in names(stage["outs"])]
-    assert sorted(listed) == sorted(written)
+    assert sorted(listed) == sorted(written) == sorted(VERSIONED)
     assert all(next(iter(out.values())) == {"persist": True} for stage in STAGES.values() for out in stage["outs"])
 
 

@@ -36,7 +36,7 @@ def test_every_suite_has_cards_that_the_program_takes(suite):
     settings = parse(CardsSettings, cards_settings(built), "cards")
     assert [card.run for card in settings.runs] == list(built.config.chosen.runs)
     assert settings.command.startswith(f"make benchmark SUITE={suite}")
-    assert [f"results/students/{card.run}/README.md" for card in settings.runs] == list(built.model_cards())
+    assert [f"results/report/{suite}/cards/{card.run}.md" for card in settings.runs] == list(built.model_cards())
     assert set(built.model_cards()) < set(built.targets().report)
 
 
@@ -96,16 +96,11 @@ def test_terms_of_an_owner_come_whole():
 
 
 def test_terms_of_the_run_that_a_run_starts_from_are_its_own_too():
-    def edit(values):
-        block = values["runs"]["nano_mcd"]
-        values["runs"]["start"] = {**block, "teacher": "nano_clip_random", "arm": "random_teacher"}
-        values["runs"]["nano_mcd"] = {**block, "init": "start", "arm": "init_point_mae"}
-        values["suites"]["nano"]["runs"].append("start")
-
-    cards = told("nano", edit)
-    names = [one["name"] for one in cards["nano_mcd"]["learned_from"]]
-    assert names == ["nano_distillation_shapes", "nano_clip", "nano_teacher_shapes", "nano_clip_random"]
-    assert cards["nano_mcd"]["init"] == "start"
+    cards = told("princeton_concept")
+    names = [one["name"] for one in cards["princeton_concept_init"]["learned_from"]]
+    assert names == ["psb", "imagenet_squeezenet"]
+    assert cards["princeton_concept_init"]["init"] == "princeton_point_mae"
+    assert [one["name"] for one in cards["princeton_point_mae"]["learned_from"]] == ["psb"]
 
 
 def test_limits_are_the_tasks_that_a_run_does_not_meet():

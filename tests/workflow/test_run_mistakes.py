@@ -35,16 +35,23 @@ def lines(values):
         ("mini_concept", {"arm": "mean_pool"}, "runs.mini_concept.arm: 'mean_pool' is not what method 'concept6' does"),
         ("mini_concept", {"arm": "random_teacher"}, "does not go with teacher 'mini_clip'"),
         ("mini_concept_same_class", {"dataset": "psb"}, "'same_class_shuffled' needs classes, and dataset 'psb' is"),
-        ("mini_concept_init", {"init": "mini_concept_scratch"}, "is no transfer run with a method that starts from"),
-        ("mini_concept_init", {"init": "mini_concept_init"}, "is no transfer run with a method that starts from scr"),
-        ("mini_concept_init", {"init": "mini_mcd"}, "'mini_mcd' has student 'pointnet_small', this run 'point_trans"),
+        ("mini_concept", {"method": "concept"}, "mini_concept.rig: 'ring6_64px' has 6 views, and method 'conc"),
+        ("mini_concept", {"method": "by_view"}, "which do not turn with an augmented cloud"),
+        ("mini_concept", {"method": "nothing"}, "'nothing' has weight 0: nothing would be learned"),
+        ("mini_concept_init", {"init": "mini_concept_scratch"}, "'mini_concept_scratch' is arm 'scratch'; arm init"),
+        ("mini_concept_init", {"init": "mini_concept_init"}, "is arm 'init_point_mae'; arm init_point_mae starts from"),
+        ("mini_concept_init", {"init": "nano_point_mae"}, "has student 'point_transformer_nano', this run"),
         ("mini_concept_init", {"init": "princeton_point_mae"}, "has dataset 'psb', this run 'mini_distillation_shap"),
         ("mini_concept_init", {"init": "nobody"}, "runs.mini_concept_init.init: there is no block 'nobody' in runs"),
         ("mini_point_mae", {"student": "pointnet_small"}, "cannot be shown part of a cloud, and method 'point_mae'"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_meant_is_told_in_one_line(values, run, changes, message):
+    values["methods"]["nothing"] = {**values["methods"]["concept6"], "weight": 0.0}
+    values["methods"]["by_view"] = {"kind": "concept", "query": "view", "num_views": None}
     block = {**values["runs"][run], **changes}
+    if changes.get("method") == "by_view":
+        block["recipe"] = {**block["recipe"], "augmentation": {"rotation": "up"}}
     values["runs"][run] = {key: value for key, value in block.items() if value is not None}
     assert sum(message in line for line in lines(values)) == 1
 
@@ -64,6 +71,12 @@ def test_zero_shot_is_refused_with_the_reason(values, runs, reason):
             task["runs"] = runs
     found = lines(values)
     assert len(found) == 1 and reason in found[0]
+
+
+def test_the_run_that_another_starts_from_belongs_to_the_suite(values):
+    values["suites"]["mini_concept"]["runs"].remove("mini_point_mae")
+    found = lines(values)
+    assert len(found) == 1 and "'mini_concept_init' starts from 'mini_point_mae', which is not among them" in found[0]
 
 
 def test_a_task_that_names_no_runs_is_asked_of_all(values):

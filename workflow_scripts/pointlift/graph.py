@@ -339,7 +339,7 @@ class Graph:
 
     def model_cards(self) -> tuple[str, ...]:
         """One card per run of the suite, beside its students."""
-        return tuple(f"{self.results}/students/{run}/README.md" for run in self.config.chosen.runs)
+        return tuple(f"{self.results}/report/{self.config.suite}/cards/{run}.md" for run in self.config.chosen.runs)
 
     def feature_files(self, run: str) -> list[str]:
         """Teacher embeddings and tokens that a run reads, for distillation or jointly."""

@@ -16,8 +16,26 @@ if TYPE_CHECKING:
 ARCHIVES = ".snakemake/archives"
 
 
+#: Folders that DVC versions and that some suites leave empty: DVC wants every output of a stage to be there.
+VERSIONED = (
+    "results/meshes",
+    "results/manifest",
+    "results/points",
+    "results/views",
+    "results/visibility",
+    "results/teachers",
+    "results/features",
+    "results/prompts",
+    "results/students",
+    "results/embeddings",
+    "results/finetuned",
+    "results/metrics",
+    "results/report",
+)
+
+
 def prepare_environment(config: Config) -> None:
-    """Set the environment of this process, which its jobs inherit.
+    """Set the environment of this process, which its jobs inherit, and make the folders that DVC versions.
 
     PATH: jobs run with the Python that runs Snakemake, whether or not its environment is activated.
     POINTLIFT_DEVICE: where torch computes. POINTLIFT_URLS, _ARCHIVES, _MIRROR: where raw files come from.
@@ -26,6 +44,8 @@ def prepare_environment(config: Config) -> None:
     os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", "")])
     os.environ["POINTLIFT_DEVICE"] = config.device
     set_environment(config)
+    for name in VERSIONED:
+        Path(name).mkdir(parents=True, exist_ok=True)
     _link_archives(config.paths.archives)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pointlift import rooms
-from pointlift.contracts.blocks import RunSettings, StudentSettings, SuiteSettings, TaskOfRuns
+from pointlift.contracts.blocks import MethodSettings, RunSettings, StudentSettings, SuiteSettings, TaskOfRuns
 from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.settings import Settings
+from pointlift.geometry.cameras import num_views
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -38,6 +39,9 @@ def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
             found.append(f"runs.{name}.{key}: missing; {told} {', '.join(reads)}")
         elif given and not needed:
             found.append(f"runs.{name}.{key}: {getattr(run, key)!r} is not used: {told} {', '.join(reads) or 'points'}")
+    if run.form == "transfer" and getattr(method, "weight", 1.0) == 0:
+        found.append(f"runs.{name}.method: {run.method!r} has weight 0: nothing would be learned; arm scratch has none")
+    found += _view_mistakes(config, name, run, method)
     student = config.students.get(run.student)
     if method.hides() and student is not None and not student.can_hide():
         found.append(
@@ -46,6 +50,24 @@ def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         )
     if run.form == "joint" and method.hides():
         found.append(f"runs.{name}.form: joint is not for method {run.method!r}: it hides part of each cloud")
+    return found
+
+
+def _view_mistakes(config: Config, name: str, run: RunSettings, method: MethodSettings) -> list[str]:
+    """Views that the rig has not, and clouds that turn while the cameras a method reads stay."""
+    found, rig = [], config.rigs.get(run.rig) if run.rig else None
+    asked = getattr(method, "num_views", None)
+    if asked is not None and rig is not None and asked > num_views(rig.cameras):
+        found.append(
+            f"runs.{name}.rig: {run.rig!r} has {num_views(rig.cameras)} views, and method {run.method!r} asks for "
+            f"{asked} (num_views); ask for fewer, or null for all"
+        )
+    turned = run.recipe is not None and run.recipe.augmentation.rotation != "none"
+    if "cameras" in method.reads() and (turned or run.form == "joint"):
+        found.append(
+            f"runs.{name}.method: {run.method!r} reads where cameras stand, which do not turn with an augmented cloud; "
+            "use form transfer and recipe.augmentation.rotation none"
+        )
     return found
 
 
@@ -72,13 +94,13 @@ def _arm_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
 
 
 def _start_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
-    """A run starts from a distilled one with the same student and distillation set, which starts from scratch."""
+    """A run starts from a masked autoencoder with the same student and distillation set, which starts from scratch."""
     start = config.runs.get(run.init) if run.init else None
     if start is None:
         return []
     key = f"runs.{name}.init"
-    if start.method is None or start.form != "transfer" or start.init is not None:
-        return [f"{key}: {run.init!r} is no transfer run with a method that starts from scratch itself"]
+    if start.arm != "point_mae":
+        return [f"{key}: {run.init!r} is arm {start.arm!r}; arm init_point_mae starts from a run of arm point_mae"]
     return [
         f"{key}: {run.init!r} has {what} {getattr(start, what)!r}, this run {getattr(run, what)!r}; they must be one"
         for what in ("student", "dataset")
@@ -133,7 +155,12 @@ def frozen_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
 
 def projection_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
     """Runs that a suite's task cannot ask: without a head into the teacher's space, or with a teacher without words."""
-    found = []
+    found = [
+        f"suites.{name}.runs: {run_name!r} starts from {start!r}, which is not among them; name it too: its cost and "
+        "curves belong to the same report"
+        for run_name in suite.runs
+        if (start := config.runs[run_name].init) is not None and start not in suite.runs
+    ]
     for one in suite.tasks:
         key = f"suites.{name}.tasks"
         task_name = one.task if isinstance(one, TaskOfRuns) else one

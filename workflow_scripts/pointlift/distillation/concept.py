@@ -57,8 +57,8 @@ class Settings(MethodSettings):
     """Of the attention; they must divide ``width``."""
     width: int | None = Field(default=None, ge=1)
     """Of the concepts inside the extractor; null: as wide as the student's tokens."""
-    extractor: Literal["attention", "mean_pool", "max_pool"] = "attention"
-    """A pool over tokens and an MLP that says as many concepts is the control without attention (arm mean_pool)."""
+    extractor: Literal["attention", "mean_pool"] = "attention"
+    """The mean over tokens and an MLP that says as many concepts is the control without attention (arm mean_pool)."""
     leak_proof: bool = True
     """``query: image``: the first block adds nothing of the query, which holds the answer, to what the attention found.
     The query still chooses where to look, so look at ``other_clouds_cosine``, which must stay below ``cosine``."""
@@ -88,6 +88,8 @@ class Settings(MethodSettings):
     def _whole(self) -> Settings:
         if self.extractor != "attention" and self.query != "learned":
             raise ValueError(f"extractor {self.extractor} asks no queries: leave query out")
+        if self.num_queries == 1 and self.query == "learned" and self.loss == "match" and self.num_views != 1:
+            raise ValueError("num_queries 1 with loss match would learn the nearest view alone: use loss regression")
         if self.extractor == "attention" and self.width is not None and self.width % self.heads:
             raise ValueError(f"heads {self.heads} do not divide width {self.width}")
         return self
@@ -268,8 +270,7 @@ def _extractor(settings: Settings, token_width: int, width: int, teacher_width: 
     if settings.extractor == "attention":
         closed = settings.leak_proof and settings.query == "image"
         return AttendedConcepts(*widths, heads=settings.heads, depth=settings.depth, leak_proof=closed)
-    pool: Literal["mean", "max"] = "mean" if settings.extractor == "mean_pool" else "max"
-    return PooledConcepts(*widths, num_concepts=settings.num_queries, pool=pool)
+    return PooledConcepts(*widths, num_concepts=settings.num_queries)
 
 
 def _radius(targets: TargetStatistics) -> float:

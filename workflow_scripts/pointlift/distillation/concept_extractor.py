@@ -7,8 +7,6 @@ beside those of the house: M concepts, d their width inside, X rows that are loo
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -107,20 +105,17 @@ class AttendedConcepts(nn.Module):
 
 
 class PooledConcepts(nn.Module):
-    """Mean or maximum over LN(H), then an MLP that says M rows at once: as many concepts, and no attention."""
+    """The mean over LN(H), then an MLP that says M rows at once: as many concepts, and no attention."""
 
-    def __init__(
-        self, token_width: int, width: int, teacher_width: int, *, num_concepts: int, pool: Literal["mean", "max"]
-    ) -> None:
+    def __init__(self, token_width: int, width: int, teacher_width: int, *, num_concepts: int) -> None:
         super().__init__()
-        self.pool, self.num_concepts = pool, num_concepts
+        self.num_concepts = num_concepts
         self.context_norm, self.mlp = nn.LayerNorm(token_width), Mlp(token_width, 4 * width, num_concepts * width)
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, teacher_width)
         self.apply(start_small)
 
     def forward(self, rows_BXC: Tensor) -> Tensor:
         """Returns the concepts (B, M, D)."""
-        rows_BXC = self.context_norm(rows_BXC)
-        pooled_BC = rows_BXC.mean(dim=1) if self.pool == "mean" else rows_BXC.amax(dim=1)
+        pooled_BC = self.context_norm(rows_BXC).mean(dim=1)
         concepts: Tensor = self.out(self.norm(self.mlp(pooled_BC).unflatten(1, (self.num_concepts, -1))))
         return concepts

@@ -69,10 +69,21 @@ def read_pairs(
     ``chosen``: only these ids (None: all); ``excluded``: not these. Raises ``ArtifactError`` when the stages do not
     belong together, when nothing is left, or when more than ``max_quarantined`` of the wanted shapes are unusable.
     """
+    return _chosen(_read(shards), max_quarantined, chosen, excluded)
+
+
+def _read(shards: Shards) -> dict[str, Shard]:
+    """The stages that are given. Raises ``ArtifactError`` when they do not belong together."""
     stages = {name: read_stages(paths, name) for name, paths in shards.items() if paths}
     if "points" not in stages:
         raise ArtifactError("no points shards were given; distillation needs them")
     _require_fit(stages)
+    return stages
+
+
+def _chosen(
+    stages: dict[str, Shard], max_quarantined: float, chosen: Collection[str] | None, excluded: Collection[str]
+) -> Pairs:
     rows = _usable_rows(stages, chosen, excluded, max_quarantined)
     clouds = _clouds(stages["points"], rows)
     seen = stages.get("visibility")
@@ -99,26 +110,21 @@ def read_split_pairs(
 
     ``exclude``: tables of ids that are left out of both.
     """
-    excluded = listed_ids(exclude)
-    train = read_pairs(shards, max_quarantined=max_quarantined, chosen=train_ids(manifest), excluded=excluded)
-    return train, read_val_pairs(shards, manifest=manifest, excluded=excluded)
+    excluded, stages = listed_ids(exclude), _read(shards)
+    train = _chosen(stages, max_quarantined, train_ids(manifest), excluded)
+    return train, _val_pairs(stages, manifest, excluded)
 
 
-def read_val_pairs(
-    shards: Shards,
-    *,
-    manifest: Path | None,
-    excluded: Collection[str] = (),
-) -> Pairs | None:
+def _val_pairs(stages: dict[str, Shard], manifest: Path | None, excluded: Collection[str]) -> Pairs | None:
     """The usable pairs of the manifest's val split, however few; None where there are none.
 
     No arm changes them, so that the val values of all arms of a teacher say the same.
     """
-    chosen = _split_ids(manifest, "val") - frozenset(excluded) if manifest is not None else frozenset()
-    if not chosen:
+    wanted = _split_ids(manifest, "val") - frozenset(excluded) if manifest is not None else frozenset()
+    if not wanted:
         return None
     try:
-        return read_pairs(shards, max_quarantined=1.0, chosen=chosen)
+        return _chosen(stages, 1.0, wanted, ())
     except ArtifactError as error:  # the same shards were read for training: what is missing is val shapes alone
         log.warning("nothing is said of the val split: %s", error)
         return None
