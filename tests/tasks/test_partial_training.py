@@ -99,7 +99,7 @@ def test_recalibrated_statistics_are_means_over_the_batches():
     model = small()
     model.train()
     model.student(clouds(seed=9))  # the stem has seen something
-    part = PartialTraining(model, "io")
+    part = PartialTraining(model, "ioms")
     stem = {name: value.clone() for name, value in part.student.state_dict().items() if name.startswith("stem")}
     norm, batches, seen = part.student.get_submodule("layer1.0.bn1"), [clouds(seed=1), clouds(seed=2)], []
     model.eval()
@@ -114,7 +114,31 @@ def test_recalibrated_statistics_are_means_over_the_batches():
     torch.testing.assert_close(norm.running_var.double(), variances.mean(0), rtol=1e-4, atol=1e-6)
     assert not norm.training and norm.momentum == 0.1
     assert all(torch.equal(part.student.state_dict()[name], value) for name, value in stem.items())
-    part.require_kept()  # they may change now, and nothing else
+    part.require_kept()
+    with torch.no_grad():
+        part.student.get_submodule("layer1.0.bn1").weight.add_(1.0)
+    with pytest.raises(ArtifactError, match=r"layer1\.0\.bn1\.weight"):
+        part.require_kept()
+
+
+def test_recalibrated_before_the_first_step_the_stages_meet_what_they_are_trained_on():
+    """Of one batch: what ``io`` keeps are the statistics of its first step, behind a stem in training."""
+    part, batch, seen = PartialTraining(small(stem="nonlinear"), "io"), clouds(seed=1), {}
+    part.recalibrate(iter([{"points": batch}]))
+    part.require_kept()  # statistics of the stages may change, and nothing else of them
+    part.train()
+    norms = {name: norm for name, norm in part.student.named_modules() if isinstance(norm, nn.BatchNorm1d)}
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0].rows.double()}))
+        for name, norm in norms.items()
+    ]
+    kept = {name: norm.running_var.double().clone() for name, norm in norms.items() if name.startswith("layer1.0.bn1")}
+    with torch.no_grad():
+        part.student(batch)
+    assert len(hooks) == len(seen) and kept
+    for name, variance in kept.items():
+        torch.testing.assert_close(seen[name].var(0), variance, rtol=1e-4, atol=1e-9)
+        torch.testing.assert_close(seen[name].mean(0), norms[name].running_mean.double(), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         part.student.get_submodule("layer1.0.bn1").weight.add_(1.0)
     with pytest.raises(ArtifactError, match=r"layer1\.0\.bn1\.weight"):

@@ -6,11 +6,12 @@ Xu et al., "Image2Point", ECCV 2022: regimes of finetuning a network whose stage
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.image_weights import Regime
@@ -58,17 +59,24 @@ class PartialTraining(nn.Module):
     def recalibrate(self, batches: Iterator[dict[str, Tensor]]) -> None:
         """Estimate the statistics of the stages' batch norms on these batches' ``points``, as they are; in eval mode.
 
+        In regime ``io`` the batch norms of the input layers are estimated with them: it is done before the first step,
+        when those have seen nothing, and the stages must meet rows of the scale that they will be trained on.
         Raises ``ConfigError`` for stages without batch norms.
         """
-        norms = [norm for part in self.student.stage_parts for norm in _norms_of(self.student, part)]
+        norms = self._norms(self.student.stage_parts)
         if not norms:
             raise ConfigError("recalibrate: the stages of this student have no batch norms; leave it out")
         self._recalibrated = True
         device = next(self.student.parameters()).device
         self.eval()
-        with collecting(norms):
+        with collecting(norms + (self._norms(self.student.input_parts) if self.regime == "io" else [])):
             for batch in batches:
                 self.student(batch["points"].to(device))
+
+    def _norms(self, parts: Collection[str]) -> list[_BatchNorm]:
+        """Batch norms of parts of the student; a single tensor has none."""
+        modules = dict(self.student.named_modules())
+        return [norm for part in parts if part in modules for norm in batch_norms(modules[part])]
 
     def require_kept(self) -> None:
         """Raise ``ArtifactError`` when the student changed in what the regime keeps; else say so in the log."""
@@ -89,11 +97,6 @@ def _with_stages(student: nn.Module) -> ImageStages:
     if not isinstance(student, ImageStages):
         raise ConfigError(f"{type(student).__name__} has no stages of a 2D network; only regime all trains it")
     return student
-
-
-def _norms_of(student: nn.Module, part: str) -> list[Any]:
-    module = dict(student.named_modules()).get(part)
-    return [] if module is None else list(batch_norms(module))
 
 
 def _size(model: nn.Module) -> int:
