@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from pointlift.contracts.errors import ArtifactError, ConfigError, MachineError
+from pointlift.operators import weight_files
 from pointlift.operators.image_networks import (
     ARCHITECTURES,
     PaddedBlock,
@@ -23,7 +24,7 @@ from pointlift.operators.image_networks import (
 )
 from pointlift.operators.regimes import tensor_hashes
 from pointlift.operators.torchvision_weights import fetched_stages
-from pointlift.operators.weight_files import load_strictly, without_counters
+from pointlift.operators.weight_files import load_strictly, read_weights, without_counters
 
 FILES = {"cifar_resnet20": "resnet20-12fca82f.th", "cifar_resnet56": "resnet56-4bfd9763.th"}
 LARGE = [name for name, architecture in ARCHITECTURES.items() if architecture.convolved_shortcuts]
@@ -133,6 +134,41 @@ def test_files_larger_than_any_weights_are_refused_unread(tmp_path):
         stream.truncate(9 * 1024**3)  # a file of holes: it takes no room
     with pytest.raises(ArtifactError, match=r"a\.pt: 9663676416 bytes; weights files are at most"):
         read_stages(path, "resnet8")
+
+
+def test_files_that_unpack_to_more_than_any_weights_are_refused_unread(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", **{"layer1.0.conv1.weight": np.zeros(100_000, np.float32)})
+    assert (tmp_path / "a.npz").stat().st_size < 10_000
+    monkeypatch.setattr(weight_files, "_LARGEST_FILE", 399_999)
+    monkeypatch.setattr(weight_files, "_read", lambda _: pytest.fail("it was read"))
+    with pytest.raises(ArtifactError, match=r"a\.npz: 400\d\d\d bytes; weights files are at most 399999"):
+        read_stages(tmp_path / "a.npz", "resnet8")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(("suffix", "seed"), [(".npz", 0), (".pt", 1), (".th", 2), (".safetensors", 3)])
+def test_damaged_files_are_told_as_such(suffix, seed, tmp_path):
+    """Bytes changed at random: a file is read, or told to be unreadable; nothing else is raised."""
+    draw, path, told = np.random.default_rng(seed), tmp_path / f"a{suffix}", 0
+    tensors = {f"layer1.{number}": torch.rand(4, 4, 3, 3) for number in range(3)}
+    if suffix == ".npz":
+        np.savez_compressed(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    elif suffix == ".th":
+        torch.save({"state_dict": tensors}, path, _use_new_zipfile_serialization=False)
+    else:
+        write(path, tensors)
+    whole = path.read_bytes()
+    for _ in range(120):
+        bytes_now = np.frombuffer(whole, np.uint8).copy()
+        places = draw.integers(min(600, len(whole)) if draw.random() < 0.5 else len(whole), size=draw.integers(1, 12))
+        bytes_now[places] = draw.integers(256, size=len(places))
+        path.write_bytes(bytes_now.tobytes()[: draw.integers(1, len(whole)) if draw.random() < 0.3 else len(whole)])
+        try:
+            read_weights(path)
+        except ArtifactError as error:
+            assert "not a readable weights file" in str(error)
+            told += 1
+    assert told > 30
 
 
 def test_weights_depend_on_name_and_seed_alone():

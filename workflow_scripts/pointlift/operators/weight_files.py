@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +23,13 @@ UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    AssertionError,
     RuntimeError,
     ValueError,
-    KeyError,
+    LookupError,
+    MemoryError,
     EOFError,
     OSError,
     StopIteration,
@@ -35,6 +41,7 @@ _WRAPPER = "module."
 COUNTER = "num_batches_tracked"
 _LARGEST_FILE = 8 * 1024**3
 _LONGEST_LINE = 250
+_ZIPPED = b"PK\x03\x04"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -47,9 +54,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(f"{path}: no such weights file; put it there, or change weights_file and paths.archives")
     if path.suffix not in SUFFIXES:
         raise ArtifactError(f"{path}: weights are read from {', '.join(SUFFIXES)} files")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ArtifactError(f"{path}: {path.stat().st_size} bytes; weights files are at most {_LARGEST_FILE} bytes")
+    _require_size(path, path.stat().st_size)
     try:
+        _require_size(path, _unpacked_size(path))
         found = _read(path)
         wrapped = all(name.startswith(_WRAPPER) for name in found)
         return {name.removeprefix(_WRAPPER if wrapped else ""): as_float(tensor) for name, tensor in found.items()}
@@ -113,6 +120,21 @@ def listed(what: str, names: list[str]) -> list[str]:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return [f"{what}: {', '.join(names[:3])}{more}"]
+
+
+def _require_size(path: Path, size: int) -> None:
+    if size > _LARGEST_FILE:
+        raise ArtifactError(f"{path}: {size} bytes; weights files are at most {_LARGEST_FILE} bytes")
+
+
+def _unpacked_size(path: Path) -> int:
+    """Bytes of all that an npz or zipped torch file holds, as it says itself; of other files 0."""
+    with path.open("rb") as stream:
+        zipped = path.suffix != ".safetensors" and stream.read(len(_ZIPPED)) == _ZIPPED
+    if not zipped:
+        return 0
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
