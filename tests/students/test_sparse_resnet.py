@@ -353,3 +353,8 @@ def test_torchvision_has_the_networks_that_the_sizes_are_of():
 def test_what_cannot_be_is_refused(values, said):
     with pytest.raises(ConfigError, match=said):
         student(**values)
+
+
+def test_voxels_too_small_for_their_cloud_are_told_as_a_setting():
+    with pytest.raises(ConfigError, match=r"voxel_size 1e-05: voxel coordinates from 0 to \d+: .*take larger voxels"):
+        student(voxel_size=1e-5)(clouds())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pointlift.contracts.errors import ConfigError
 from pointlift.operators.image_networks import ImageArchitecture
 from pointlift.operators.sparse_convolution import SparseConvolution3d
 from pointlift.operators.sparse_pooling import SparseBatchNorm, pool_children
@@ -121,8 +122,12 @@ def voxel_rows(points_BN3: Tensor, voxel_size: float, rows: VoxelRows) -> tuple[
 
     mean, nearest, first : a place, in unit-sphere radii: of all its points, of the one nearest to its middle, of the
     first in the cloud (the authors'). offset : 1 and the mean place in voxels, counted from its middle. occupancy : 1.
+    Raises ``ConfigError`` for voxels too small for the clouds.
     """
-    voxels, flat_N3 = voxelise_clouds(points_BN3, voxel_size), points_BN3.flatten(0, 1)
+    try:
+        voxels, flat_N3 = voxelise_clouds(points_BN3, voxel_size), points_BN3.flatten(0, 1)
+    except ValueError as error:
+        raise ConfigError(f"student with voxel_size {voxel_size:g}: {error}") from None
     if rows == "occupancy":
         return voxels, voxels.tensor(flat_N3.new_ones(len(voxels.counts), 1))
     if rows == "offset":
