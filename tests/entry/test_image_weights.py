@@ -163,6 +163,22 @@ def test_the_regime_of_all_is_training_without_a_regime(tmp_path, dataset, sourc
     assert (answers["logits"] == again["logits"]).all()
 
 
+def test_heads_and_stems_start_alike_in_every_arm(tmp_path, dataset, source):
+    """After steps too small to see: what is compared differs in 2D weights and regime alone."""
+    still, found = {"recipe": {**TASK["recipe"], "learning_rate": 1e-12}}, []
+    for name, weights, regime in (("filled", source, "io"), ("all", source, "all"), ("scratch", None, None)):
+        start(tmp_path / name, weights)
+        after, _ = finetune(
+            dataset, tmp_path / name / "weights.safetensors", tmp_path / f"{name}_out", still, regime=regime
+        )
+        found.append({key: value for key, value in after.items() if not key.startswith("layer") and value.ndim > 1})
+    assert {key.split(".")[0] for key in found[0]} == {"stem", "head"}
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for key, value in found[0].items():
+            torch.testing.assert_close(other[key], value, rtol=0, atol=1e-8)
+
+
 def test_the_same_answers_again(tmp_path, dataset, source):
     start(tmp_path / "student", source)
     weights = tmp_path / "student" / "weights.safetensors"
