@@ -15,11 +15,13 @@ from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage
 from pointlift.tasks import partial_training
 from pointlift.tasks.classifier import Classifier
-from pointlift.teachers import small_resnet
+from pointlift.teachers import imagenet_vit, small_resnet
 from pointlift.training.checkpoint import Checkpoint
 
 STUDENT = {"kind": "sparse_resnet", "architecture": "resnet8", "voxel_size": 0.25}
 SOURCE = {"kind": "small_resnet", "width": 8, "weights_file": "resnet8.safetensors"}
+TRANSFORMER = {"kind": "image_transformer", "architecture": "vit_nano", "num_groups": 8, "group_size": 5}
+PICTURES = {"kind": "imagenet_vit", "architecture": "vit_nano", "input_size": 32}
 TASK = {
     "kind": "classification",
     "dataset": "ellipsoids",
@@ -40,11 +42,11 @@ def source(tmp_path_factory):
     return folder / "resnet8.safetensors"
 
 
-def start(folder, source=None, seed=0, **inflation):
+def start(folder, source=None, seed=0, student=STUDENT, teacher=SOURCE, **inflation):
     """Weights of a student of this seed and its settings.json; from 2D weights where a source is given."""
-    told = {"run": "r", "student": STUDENT, "arm": "io" if source else "scratch", "seed": seed}
+    told = {"run": "r", "student": student, "arm": "io" if source else "scratch", "seed": seed}
     if source is not None:
-        told |= {"source": SOURCE, "inflation": {"source": "resnet8", **inflation}}
+        told |= {"source": teacher, "inflation": {"source": "resnet8", **inflation}}
     nothing = {name: [] for name in ("points", "visibility", "features", "tokens", "exclude")}
     paths = {"output": folder / "weights.safetensors", "projector": folder / "projector.safetensors"}
     given = {"init": None, "manifest": None, "source": source, "checkpoints": None, "curves": None, "code": ""}
@@ -104,6 +106,47 @@ def test_weights_that_do_not_fit_leave_nothing(tmp_path, source):
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="has stages 1, 2, 3, not 7"):
         start(tmp_path / "out", source, excluded_stages=[7])
+    assert not (tmp_path / "out").exists()
+
+
+#: Parts of a transformer's block here, and in timm's files.
+PARTS = {"attention_norm": "norm1", "attention.query_key_value": "attn.qkv", "attention.out": "attn.proj"}
+PARTS |= {"mlp_norm": "norm2", "mlp.first": "mlp.fc1", "mlp.second": "mlp.fc2"}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A file of a small vision transformer with timm's names, whose every tensor is drawn."""
+    block = parse(imagenet_vit.Settings, {**PICTURES, "initialisation": "random"}, "teacher")
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: tensor.shape for name, tensor in imagenet_vit.build(block, None).network.state_dict().items()}
+    folder = tmp_path_factory.mktemp("pictures")
+    save_file(
+        {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}, folder / "vit.safetensors"
+    )
+    return folder / "vit.safetensors"
+
+
+def test_blocks_of_a_transformer_are_the_2d_ones_and_the_rest_is_the_scratch_student(tmp_path, pictures):
+    teacher = {**PICTURES, "weights_file": "vit.safetensors"}
+    scratch, _ = start(tmp_path / "scratch", student=TRANSFORMER)
+    filled, told = start(tmp_path / "filled", pictures, student=TRANSFORMER, teacher=teacher)
+    flat = load_file(pictures)
+    wanted = {"class_token": "cls_token", "norm.weight": "norm.weight", "norm.bias": "norm.bias"}
+    for number in range(3):
+        for ours, theirs in PARTS.items():
+            for kind in ("weight", "bias"):
+                wanted[f"blocks.{number}.{ours}.{kind}"] = f"blocks.{number}.{theirs}.{kind}"
+    assert told["origins"] == {ours: f"{theirs}: copied" for ours, theirs in wanted.items()}
+    assert set(wanted) < set(filled) and filled.keys() == scratch.keys()
+    for name, tensor in filled.items():
+        assert torch.equal(tensor, flat[wanted[name]] if name in wanted else scratch[name]), name
+    assert not torch.equal(filled["blocks.0.attention.out.weight"], scratch["blocks.0.attention.out.weight"])
+    save_file({name: value for name, value in flat.items() if "blocks.1." not in name}, tmp_path / "less.safetensors")
+    with pytest.raises(
+        ArtifactError, match=r"less\.safetensors: does not hold the blocks of vit_nano: missing: blocks\.1"
+    ):
+        start(tmp_path / "out", tmp_path / "less.safetensors", student=TRANSFORMER, teacher=teacher)
     assert not (tmp_path / "out").exists()
 
 

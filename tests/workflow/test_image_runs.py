@@ -72,6 +72,31 @@ def test_the_kinds_that_take_2d_weights_are_named():
         config(student="dgcnn")
 
 
+def of_pictures(architecture):
+    """A run whose student takes the blocks of a vision transformer of this architecture."""
+    teacher = {"kind": "imagenet_vit", "architecture": architecture, "weights_file": "image_weights/vit.npz"}
+    blocks = {
+        "students": {"groups": {"kind": "image_transformer", "architecture": "vit_tiny"}},
+        "teachers": {"vit": teacher},
+        "suites": {"own": {"runs": [RUN], "tasks": ["mini_classification"], "seeds": [0]}},
+    }
+    return config("own", blocks=blocks, student="groups", inflation={"source": "vit"})
+
+
+@pytest.mark.parametrize("architecture", ["vit_tiny", "deit_tiny"])
+def test_a_transformer_starts_from_one_of_its_size(architecture):
+    jobs = Jobs(Graph(of_pictures(architecture)))
+    made = json.loads(jobs.train_student(RUN, 0))
+    assert (made["source"]["kind"], made["inflation"]["source"]) == ("imagenet_vit", "vit")
+
+
+def test_a_transformer_does_not_start_from_one_of_another_size():
+    with pytest.raises(
+        ConfigError, match=r"'vit' holds stages of vit_small, and student 'groups' .* those of vit_tiny"
+    ):
+        of_pictures("deit_small")
+
+
 def test_a_source_that_is_trained_here_is_part_of_the_graph():
     graph = Graph(config())
     assert graph.source_weights(RUN) == ["results/teachers/mini_resnet8/weights.safetensors"]
@@ -108,7 +133,8 @@ def test_rows_say_where_the_weights_are_from():
         return [found[key] for key in ("method", "arm", "teacher", "pretrain_dataset")]
 
     assert row(RUN) == ["image2point", "io", "mini_resnet8", ""]
-    assert row("mini_i2p_frozen_random") == ["image2point", "frozen_random", "", ""]
+    for name in ("mini_i2p_frozen_random", "mini_i2p_frozen_random_recalibrated"):
+        assert row(name) == ["image2point", "frozen_random", "", ""]
     assert row("mini_i2p_scratch") == ["supervised", "scratch", "", ""]
 
 
