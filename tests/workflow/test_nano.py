@@ -33,9 +33,10 @@ SUMMARY_COLUMNS = [
 def test_the_report_folder_holds_the_contract(finished_nano):
     folder = finished_nano.folder / REPORT
     assert {path.name for path in folder.iterdir()} == {
-        "summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html",
+        "summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html", "cards",
     }  # fmt: skip
     summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
+    assert {path.stem for path in (folder / "cards").iterdir()} == set(summary["run"])
     assert list(summary.columns) == SUMMARY_COLUMNS
     assert set(summary["arm"]) == {
         "scratch", "mcd", "shuffled", "random_teacher", "control", "concept", "point_mae", "init_point_mae", "io",
