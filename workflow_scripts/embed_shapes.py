@@ -39,9 +39,11 @@ def main(arguments: argparse.Namespace) -> None:
             found = embed_clouds(student, clouds, device, with_projection(method and method.to(device)))
         every = np.zeros((len(points.ids), found.shape[1]), dtype=np.float32)
         every[rows] = found
-        parts = np.split(every, [shape_of(student).width], axis=1)
-        named = dict(zip(("embedding", "projected"), parts if method is not None else parts[:1], strict=False))
-        write_stage(output, "embeddings", points.ids, {**named, "valid": points["valid"]})
+        width = shape_of(student).width
+        arrays = {"embedding": every[:, :width], "valid": points["valid"]}
+        if method is not None:
+            arrays["projected"] = every[:, width:]
+        write_stage(output, "embeddings", points.ids, arrays)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pointlift.contracts.stages import write_stage
 
 
 def main(arguments: Any) -> None:
-    from pointlift.teachers.teacher import prepare_torch
+    from pointlift.teachers.extraction import frozen
 
     told = parse(EncodingSettings, arguments.settings, "encode_class_prompts")
     member = rooms.load("teachers", told.block.get("kind", ""))
@@ -25,11 +25,7 @@ def main(arguments: Any) -> None:
             "zero_shot cannot be asked of what is distilled from it; take a teacher that reads text, e.g. clip"
         )
     classes = read_classes(arguments.manifest)
-    device = prepare_torch(arguments.threads, arguments.device)
-    weights = arguments.weights
-    if weights is not None:
-        weights = weights.parent.resolve() / weights.name  # as the user knows it, not by a link
-    teacher = member.build(settings, weights).to(device)
+    teacher: Any = frozen(member, settings, arguments.weights, arguments.threads, arguments.device)
     embedding = teacher.encode_class_prompts(tuple(classes.values()), told.prompts).cpu().numpy()
     arrays = {"embedding": embedding, "label": np.array(list(classes), dtype=np.int64)}
     write_stage(arguments.output, "prompts", tuple(classes.values()), arrays, prompts=list(told.prompts))

@@ -10,7 +10,7 @@ from pointlift.contracts.command import Parser, run, training_options
 from pointlift.contracts.settings import parse
 from pointlift.distillation.arms import apply_arm
 from pointlift.distillation.methods import build_method, method_settings
-from pointlift.distillation.pairs import STAGES, classes_of, prepare, read_pairs, train_ids
+from pointlift.distillation.pairs import READ_STAGES, classes_of, prepare, read_pairs, train_ids
 from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.student_output import StudentShape, shape_of
 from pointlift.operators.target_statistics import target_statistics
@@ -20,11 +20,12 @@ from pointlift.tasks.shapes import read_clouds
 
 def companion(arguments: argparse.Namespace, settings: FinetuneSettings, shape: StudentShape) -> Companion:
     """The distillation method of a joint run, with its pairs of the train split as the arm wants them."""
-    shards = {name: getattr(arguments, name) for name in STAGES}
+    block = method_settings(settings.method_block())
+    shards = {name: getattr(arguments, name) for name in READ_STAGES}
     pairs = read_pairs(shards, max_quarantined=settings.max_quarantined, chosen=train_ids(arguments.manifest))
-    pairs = apply_arm(pairs, settings.arm, settings.seed, classes_of(arguments.manifest))
+    pairs = apply_arm(pairs.for_method(block.reads()), settings.arm, settings.seed, classes_of(arguments.manifest))
     targets = None if pairs.target is None else target_statistics(pairs.target)
-    method = build_method(method_settings(settings.method_block()), shape, targets, settings.seed)
+    method = build_method(block, shape, targets, settings.seed)
     return Companion(method, pairs.ids, pairs.arrays(), prepare)
 
 

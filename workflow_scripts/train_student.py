@@ -11,7 +11,7 @@ from pointlift import rooms
 from pointlift.contracts.command import Parser, run
 from pointlift.contracts.settings import parse
 from pointlift.distillation.from_files import distil_from_files
-from pointlift.distillation.pairs import STAGES
+from pointlift.distillation.pairs import READ_STAGES
 from pointlift.distillation.training import DistillationSettings, leave_settings, leave_untrained
 from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.inflation import Origin
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = Parser(__doc__).add_paths("output", "projector").add_training()
-    parser.add_optional_paths(*STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
+    parser.add_optional_paths(*READ_STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
     parser.add_argument("--init", type=Path, help="weights of the student to start from")
     parser.add_argument("--source", type=Path, help="2D weights to fill its stages from")

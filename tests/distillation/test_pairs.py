@@ -218,6 +218,8 @@ def test_cameras_and_patch_tokens_stand_beside_every_shape(tmp_path):
     batch = prepare({name: torch.from_numpy(array[2:5].copy()) for name, array in pairs.arrays().items()})
     assert torch.equal(batch["world_to_camera"], torch.from_numpy(cameras).expand(3, -1, -1, -1))
     assert torch.equal(batch["patch_tokens"], torch.from_numpy(tokens[2:5]).float())
+    assert "world_to_camera" not in pairs.for_method(("features", "tokens")).arrays()
+    assert pairs.for_method(("features", "cameras")) is pairs
     shuffled = apply_arm(pairs, "shuffled", 0)
     moved = [int(np.flatnonzero((tokens == row).all(axis=(1, 2, 3)))[0]) for row in shuffled.patch_tokens]
     assert np.array_equal(pairs.target[moved], shuffled.target)

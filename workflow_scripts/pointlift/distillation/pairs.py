@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from pointlift.contracts.stages import read_stages
 log = logging.getLogger(__name__)
 #: Shards of every stage that are read, by the stage's name. ``points`` is always there.
 Shards = Mapping[str, Sequence[Path]]
-STAGES = ("points", "visibility", "features", "tokens")
+READ_STAGES = ("points", "visibility", "features", "tokens")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Pairs:
     target: Array | None = None
     patch_tokens: Array | None = None
     world_to_camera: Array | None = None
+
+    def for_method(self, reads: Collection[str]) -> Pairs:
+        """Without the cameras, which come with every teacher's vectors, where the method does not read them."""
+        return self if "cameras" in reads else replace(self, world_to_camera=None)
 
     def arrays(self) -> dict[str, Array]:
         """What was read, one row a shape, by the names that ``prepare`` and the losses know."""
