@@ -10,7 +10,7 @@ from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
-from pointlift.run_mistakes import frozen_mistakes, order_mistakes, projection_mistakes, run_mistakes
+from pointlift.run_mistakes import frozen_mistakes, missing_starts, order_mistakes, projection_mistakes, run_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -188,7 +188,8 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         for key, values in listed.items()
         for value in sorted({value for value in values if values.count(value) > 1})
     ]
-    found += projection_mistakes(config, name, suite) + frozen_mistakes(config, name, suite)
+    for mistakes in (missing_starts, projection_mistakes, frozen_mistakes):
+        found += mistakes(config, name, suite)
     tasks = [config.tasks[task] for task in task_names]
     rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(task_names))]
     for row in sorted({row for row in rows if rows.count(row) > 1}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pointlift import rooms
-from pointlift.contracts.blocks import MethodSettings, RunSettings, StudentSettings, SuiteSettings, TaskOfRuns
+from pointlift.contracts.blocks import MethodSettings, RunSettings, StudentSettings, SuiteSettings
 from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.settings import Settings
 from pointlift.geometry.cameras import num_views
@@ -153,17 +153,20 @@ def frozen_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
     ]
 
 
-def projection_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
-    """Runs that a suite's task cannot ask: without a head into the teacher's space, or with a teacher without words."""
-    found = [
+def missing_starts(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Runs that start from one outside the suite."""
+    return [
         f"suites.{name}.runs: {run_name!r} starts from {start!r}, which is not among them; name it too: its cost and "
         "curves belong to the same report"
         for run_name in suite.runs
         if (start := config.runs[run_name].init) is not None and start not in suite.runs
     ]
-    for one in suite.tasks:
-        key = f"suites.{name}.tasks"
-        task_name = one.task if isinstance(one, TaskOfRuns) else one
+
+
+def projection_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Runs that a suite's task cannot ask: without a head into the teacher's space, or with a teacher without words."""
+    found, key = [], f"suites.{name}.tasks"
+    for task_name in suite.task_names():
         task = config.tasks[task_name]
         for run_name in suite.runs_of(task_name):
             if run_name not in suite.runs:

@@ -147,7 +147,7 @@ class RunSettings(Settings):
 
     student: str
     init: str | None = None
-    """A transfer run of this student: distillation starts from its weights of the same seed. None: from scratch."""
+    """A run of arm point_mae with this student and dataset: its weights of the same seed are the start. None: scratch."""
     method: str | None = None
     arm: Arm = "scratch"
     form: Literal["transfer", "joint"] = "transfer"

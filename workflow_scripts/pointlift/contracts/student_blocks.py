@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -77,9 +78,9 @@ class GroupStudentSettings(StudentSettings):
         """Groups may be hidden."""
         return True
 
+    @abstractmethod
     def num_blocks(self) -> int:
         """How deep it is."""
-        raise NotImplementedError
 
     def depths_read(self) -> tuple[int, ...]:
         """Blocks whose tokens are levels, in order."""

@@ -7,6 +7,7 @@ that holds it, for ``operators.regimes``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from pointlift.operators.inflation import Inflation, Origin, load_inflated
 from pointlift.operators.regimes import TensorGroups, group_tensors
 
 
-class ImageStages(nn.Module):
+class ImageStages(nn.Module, ABC):
     """Input parts, stages and an output; the stages may be filled from a 2D network.
 
     image_source : name of the 2D architecture that fits, as its source names it.
@@ -28,12 +29,12 @@ class ImageStages(nn.Module):
     stage_parts: tuple[str, ...]
     copied: bool = False
 
+    @abstractmethod
     def source_names(self, excluded: Collection[int] = ()) -> Mapping[str, str]:
         """From the names of this network's stage tensors to those of the 2D source, without counters of batch norms.
 
         excluded : numbers of stages, from 1, that keep their own weights. Raises ``ConfigError`` for one that is not.
         """
-        raise NotImplementedError
 
     def load_image_stages(
         self, source: Mapping[str, Tensor], inflation: Inflation, excluded: Collection[int] = ()
