@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.nn import functional
@@ -25,6 +24,7 @@ from pointlift.operators.image_networks import (
 from pointlift.operators.regimes import tensor_hashes
 from pointlift.operators.torchvision_weights import fetched_stages
 from pointlift.operators.weight_files import load_strictly, read_weights, without_counters
+from weights_file import write_weights
 
 FILES = {"cifar_resnet20": "resnet20-12fca82f.th", "cifar_resnet56": "resnet56-4bfd9763.th"}
 LARGE = [name for name, architecture in ARCHITECTURES.items() if architecture.convolved_shortcuts]
@@ -91,21 +91,11 @@ def test_no_network_names_the_remedy(monkeypatch, tmp_path):
         fetched_stages("resnet18", "student a", "give a local file")
 
 
-def write(path, tensors):
-    if path.suffix == ".safetensors":
-        save_file(tensors, path)
-    elif path.suffix == ".npz":
-        np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
-    else:
-        torch.save(tensors, path)
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pt"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_stages_come_back_from_every_kind_of_file(suffix, prefix, tmp_path):
     state = small_network("resnet8", 7, 0).state_dict()
-    path = write(tmp_path / f"a{suffix}", {prefix + name: tensor for name, tensor in state.items()})
+    path = write_weights(tmp_path / f"a{suffix}", {prefix + name: tensor for name, tensor in state.items()})
     stages = read_stages(path, "resnet8")
     wanted = {name: tensor for name, tensor in state.items() if name.startswith("layer")}
     assert tensor_hashes(stages) == tensor_hashes(wanted)
@@ -116,16 +106,16 @@ def test_files_of_other_networks_are_refused_with_what_differs(tmp_path):
     renamed = {name.replace("layer2.0.conv1", "layer2.0.first"): tensor for name, tensor in state.items()}
     told = r"missing: layer2\.0\.conv1\.weight; unexpected: layer2\.0\.first\.weight"
     with pytest.raises(ArtifactError, match=rf"a\.pt: does not hold the stages of resnet8: {told}"):
-        read_stages(write(tmp_path / "a.pt", renamed), "resnet8")
+        read_stages(write_weights(tmp_path / "a.pt", renamed), "resnet8")
     wide = state | {"layer1.0.conv1.weight": torch.zeros(16, 16, 5, 5)}
     with pytest.raises(ArtifactError, match=r"of another shape: .*\(16, 16, 5, 5\) instead of \(16, 16, 3, 3\)"):
-        read_stages(write(tmp_path / "b.pt", wide), "resnet8")
+        read_stages(write_weights(tmp_path / "b.pt", wide), "resnet8")
     broken = state | {"layer1.0.bn1.bias": torch.full((16,), torch.nan)}
     with pytest.raises(ArtifactError, match=r"not finite: layer1\.0\.bn1\.bias"):
-        read_stages(write(tmp_path / "c.pt", broken), "resnet8")
+        read_stages(write_weights(tmp_path / "c.pt", broken), "resnet8")
     # Every tensor of the smaller network stands in the larger one, with the same shape.
     with pytest.raises(ArtifactError, match=r"unexpected: layer1\.1\.bn1\.bias, .* and \d+ more"):
-        read_stages(write(tmp_path / "d.pt", small_network("cifar_resnet20", 10, 0).state_dict()), "resnet8")
+        read_stages(write_weights(tmp_path / "d.pt", small_network("cifar_resnet20", 10, 0).state_dict()), "resnet8")
 
 
 def test_files_larger_than_any_weights_are_refused_unread(tmp_path):
@@ -156,7 +146,7 @@ def test_damaged_files_are_told_as_such(suffix, seed, tmp_path):
     elif suffix == ".th":
         torch.save({"state_dict": tensors}, path, _use_new_zipfile_serialization=False)
     else:
-        write(path, tensors)
+        write_weights(path, tensors)
     whole = path.read_bytes()
     for _ in range(120):
         bytes_now = np.frombuffer(whole, np.uint8).copy()
@@ -223,7 +213,7 @@ def test_a_real_file_with_one_tensor_renamed_is_refused(realdata, number, tmp_pa
     name = [key for key in state if key.startswith("module.layer")][number]
     state[f"{name}.old"] = state.pop(name)
     with pytest.raises(ArtifactError, match=f"missing: {name.removeprefix('module.')}; unexpected: .*old"):
-        read_stages(write(tmp_path / "a.th", state), "cifar_resnet20")
+        read_stages(write_weights(tmp_path / "a.th", state), "cifar_resnet20")
 
 
 def picture(points, view):

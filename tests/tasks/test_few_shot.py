@@ -11,16 +11,11 @@ from pointlift.datasets import modelnet40
 from pointlift.tasks.episode_rows import draw_from
 from pointlift.tasks.few_shot import Settings, build
 from pointlift.tasks.shapes import Shapes
+from tasks.toy_shapes import toy_shapes
 
 
 def shapes(spread: float = 0.8, seed: int = 0, sizes=(12, 12, 12)) -> Shapes:
-    """Per class: so many training shapes, 2 for val, 10 for test."""
-    rng = np.random.default_rng(seed)
-    label = np.concatenate([np.full(size + 12, one) for one, size in enumerate(sizes)])
-    split = np.concatenate([np.repeat([0, 1, 2], [size, 2, 10]) for size in sizes]).astype(np.uint8)
-    values = np.random.default_rng(50).normal(size=(len(sizes), 5))[label] + spread * rng.normal(size=(len(label), 5))
-    ids = tuple(f"class{one}-{number:03d}" for number, one in enumerate(label))
-    return Shapes(ids, values.astype(np.float32), label, split, len(sizes))
+    return toy_shapes(spread, seed, sizes)
 
 
 def task(**changes):

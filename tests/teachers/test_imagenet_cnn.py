@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 from torch import nn
 
@@ -12,6 +11,7 @@ from pointlift.contracts.errors import ArtifactError, ConfigError, MachineError
 from pointlift.contracts.settings import mistakes
 from pointlift.rooms import settings_class
 from pointlift.teachers import imagenet_cnn
+from weights_file import write_weights
 
 NAME = "resnet18"
 CAFFE = {
@@ -39,20 +39,10 @@ def network():
     return torchvision.models.get_model(NAME, weights=None).eval()
 
 
-def write(path, tensors):
-    if path.suffix == ".safetensors":
-        save_file(tensors, path)
-    elif path.suffix == ".npz":
-        np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
-    else:
-        torch.save(tensors, path)
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
 def test_local_weights_give_torchvisions_own_numbers(network, suffix, tmp_path):
     tensors = {k: v for k, v in network.state_dict().items() if suffix != ".npz" or "num_batches" not in k}
-    path = write(tmp_path / f"weights{suffix}", tensors)
+    path = write_weights(tmp_path / f"weights{suffix}", tensors)
     teacher = imagenet_cnn.build(settings(weights_file=path.name), path)
     pooled = []
     hook = network.avgpool.register_forward_hook(lambda _module, _inputs, output: pooled.append(output.flatten(1)))
@@ -101,7 +91,7 @@ def _without(tensors):
     ],
 )
 def test_other_keys_or_shapes_are_listed_and_nothing_is_loaded(network, change, told, tmp_path):
-    path = write(tmp_path / "weights.pth", change(dict(network.state_dict())))
+    path = write_weights(tmp_path / "weights.pth", change(dict(network.state_dict())))
     with pytest.raises(ArtifactError, match=told) as caught:
         imagenet_cnn.build(settings(weights_file=path.name), path)
     assert "\n" not in str(caught.value)
@@ -109,7 +99,7 @@ def test_other_keys_or_shapes_are_listed_and_nothing_is_loaded(network, change, 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
 def test_a_truncated_file_is_told_in_one_line(network, suffix, tmp_path):
-    path = write(tmp_path / f"weights{suffix}", dict(network.state_dict()))
+    path = write_weights(tmp_path / f"weights{suffix}", dict(network.state_dict()))
     path.write_bytes(path.read_bytes()[:30000])
     with pytest.raises(ArtifactError, match="not a readable weights file") as caught:
         imagenet_cnn.build(settings(weights_file=path.name), path)
