@@ -1,4 +1,4 @@
-"""Write the model card of every run of a suite, beside its students: what they are, whose terms, what was measured."""
+"""Write the model card of every run of a suite: what its students are, whose terms, what was measured."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ class Graph:
         )
 
     def model_cards(self) -> tuple[str, ...]:
-        """One card per run of the suite, beside its students."""
+        """One card per run of the suite."""
         return tuple(f"{self.results}/report/{self.config.suite}/cards/{run}.md" for run in self.config.chosen.runs)
 
     def feature_files(self, run: str) -> list[str]:
