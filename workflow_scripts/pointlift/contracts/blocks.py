@@ -147,7 +147,7 @@ class RunSettings(Settings):
 
     student: str
     init: str | None = None
-    """A run of arm point_mae with this student and dataset, whose weights of the same seed are the start. None: none."""
+    """A run of arm point_mae with this student and dataset: its weights of the same seed are the start."""
     method: str | None = None
     arm: Arm = "scratch"
     form: Literal["transfer", "joint"] = "transfer"
