@@ -72,6 +72,21 @@ class PointCloud:
     boxes: Boxes | None = None
 
 
+@dataclass(frozen=True)
+class PosedViews:
+    """Pictures that were taken of a cloud, with what the camera knew; the world is that of the cloud (metres, z up).
+
+    images : (V, H, W, 3) uint8; depth : (V, H, W) float32, along the camera axis at the pixel centres, in metres, inf
+    where nothing was measured; world_to_camera : (V, 4, 4) float64, rigid; intrinsics : (V, 3, 3) float64, in pixels of
+    these images. Conventions of ``geometry.cameras``: the camera looks along +z, y down, first pixel centre (0.5, 0.5).
+    """
+
+    images: Array
+    depth: Array
+    world_to_camera: Array
+    intrinsics: Array
+
+
 class Source(Protocol):
     """What datasets of meshes and of points have in common, opened.
 
@@ -109,3 +124,10 @@ class PointDataset(Source, Protocol):
 
     def load_points(self, shape_id: str) -> PointCloud:
         """One cloud, z up, in the units and order of its source. Raises ``UnusableShapeError`` with the reason."""
+
+
+class FrameDataset(PointDataset, Protocol):
+    """A dataset whose clouds come with the pictures they were seen in (``has_views`` of its settings is True)."""
+
+    def load_views(self, shape_id: str) -> PosedViews:
+        """The pictures of one cloud, as many of every cloud. Raises ``UnusableShapeError`` with the reason."""

@@ -58,6 +58,8 @@ class DatasetSettings(Settings):
     """Names the list its ids are of, where other sets may share them (mn40). Else they are the block's own."""
     has_meshes: ClassVar[bool] = True
     """False: its shapes come as points, from ``load_points``; only rigs that draw points photograph it."""
+    has_views: ClassVar[bool] = False
+    """True: its clouds come with pictures they were seen in, from ``load_views``; rigs of kind frames read them."""
     has_parts: ClassVar[bool] = False
     """True: its faces, or its points, have named parts."""
 
@@ -121,3 +123,18 @@ class SceneSettings(PointDatasetSettings):
         """How the points are taken, as it stands in the protocol: all, random4096, all-unit."""
         name = super()._points_name().removesuffix("-raw")
         return name if self.keep_coordinates else f"{name}-unit"
+
+
+class FrameSettings(SceneSettings):
+    """What every block of a dataset of posed frames says beside that: one cloud, and the picture it was seen in.
+
+    Its clouds stay in metres, where its cameras stand, and have ``num_points`` each: students distil from them.
+    """
+
+    subsample: Literal["first", "random", "farthest"] = "random"
+    keep_coordinates: Literal[True] = True
+    num_points: int = Field(default=4096, ge=16, le=65536)
+    shard_size: int = Field(default=64, ge=1, le=4096)
+    has_views: ClassVar[bool] = True
+    unlabelled: ClassVar[bool] = True
+    """A frame shows many things: it has no class of its own."""
