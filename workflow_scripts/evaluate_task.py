@@ -10,7 +10,8 @@ from pointlift.contracts.command import Parser, run
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
 from pointlift.tasks.evaluation import EvaluationSettings
-from pointlift.tasks.shapes import read_prompts, reader_of
+from pointlift.tasks.readers import reader_of
+from pointlift.tasks.shapes import read_prompts
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.student_output import StudentShape, shape_of
 from pointlift.operators.target_statistics import target_statistics
 from pointlift.tasks.finetuning import Companion, FinetuneSettings, Finetuning
+from pointlift.tasks.scenes import read_scenes
 from pointlift.tasks.shapes import read_clouds
 
 
@@ -36,7 +37,8 @@ def main(arguments: argparse.Namespace) -> None:
     student = students.build(block)
     load_student(arguments.weights, student, json.loads(block.model_dump_json()))
     task = tasks.build(parse(tasks.Settings, settings.task, "task"))
-    shapes = read_clouds(arguments.manifest, arguments.points)
+    read = read_scenes if task.settings.reads_scenes else read_clouds
+    shapes = read(arguments.manifest, arguments.points)
     beside = companion(arguments, settings, shape_of(student)) if settings.form == "joint" else None
     finetuning = Finetuning(task, student, shapes, settings.seed, beside)
     folder = arguments.output.parent

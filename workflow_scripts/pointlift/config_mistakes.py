@@ -11,6 +11,7 @@ from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
 from pointlift.run_mistakes import frozen_mistakes, missing_starts, order_mistakes, projection_mistakes, run_mistakes
+from pointlift.task_mistakes import task_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -70,6 +71,8 @@ def combination_mistakes(config: Config) -> list[str]:
             found += _render_mistakes(config, f"teachers.{name}.training.dataset", taught.dataset, taught.rig)
             found += _label_mistakes(config, name, teacher, taught.dataset)
             found += _part_mistakes(config, name, teacher, taught.rig)
+    for name, task in config.tasks.items():
+        found += task_mistakes(config, name, task)
     for name, suite in config.suites.items():
         if suite.runs and suite.tasks:
             found += _suite_mistakes(config, name, suite)

@@ -59,6 +59,10 @@ class MethodSettings(Settings):
         return False
 
 
+#: Kinds of shards that a task may judge.
+Answers = Literal["embeddings", "predictions", "part_predictions", "point_predictions", "box_predictions"]
+
+
 class TaskSettings(Settings):
     """What every downstream task block says."""
 
@@ -71,8 +75,10 @@ class TaskSettings(Settings):
     """True: the student is trained on the task (finetune_student). False: its frozen embedding is judged."""
     joint: ClassVar[bool] = False
     """True: can be trained together with a distillation method."""
-    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "embeddings"
+    answers: ClassVar[Answers] = "embeddings"
     """The kind of shard that it judges."""
+    reads_scenes: ClassVar[bool] = False
+    """True: it is met on datasets of scenes alone, whose clouds have labelled points or boxes. False: on shapes."""
     protocols: ClassVar[tuple[str, ...]] = ()
     """Published protocols that it knows."""
     reads_prompts: ClassVar[bool] = False

@@ -121,16 +121,29 @@ def read_header(path: Path, kind: str) -> Shard:
 
     Raises ``ArtifactError`` naming the file and the remedy.
     """
+    header = _header(path, kind)
+    return Shard(tuple(header["ids"]), {}, header["attributes"])
+
+
+def stored_checksum(path: Path, kind: str) -> str:
+    """What a shard says its checksum is, unverified: whoever reads its arrays verifies it.
+
+    Raises ``ArtifactError`` naming the file and the remedy.
+    """
+    return str(_header(path, kind)["checksum"])
+
+
+def _header(path: Path, kind: str) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="numpy") as stream:
-            header = json.loads((stream.metadata() or {})[_METADATA_KEY])
-        found, stored_kind = Shard(tuple(header["ids"]), {}, header["attributes"]), header["kind"]
+            header: dict[str, Any] = json.loads((stream.metadata() or {})[_METADATA_KEY])
+        found = {key: header[key] for key in ("kind", "ids", "attributes", "checksum")}
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise ArtifactError(f"{path}: not a readable pointlift shard ({error}); {_REMEDY}") from None
-    if stored_kind != kind:
-        raise ArtifactError(f"{path}: holds {stored_kind}, {kind} was expected")
+    if found["kind"] != kind:
+        raise ArtifactError(f"{path}: holds {found['kind']}, {kind} was expected")
     return found
 
 

@@ -105,6 +105,24 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),
     },
+    # The same of a student that labels the points of scenes with one of K classes. Points without a label are in none.
+    "point_predictions": {
+        "epoch": ArraySpec("int64", ("E",)),
+        "hits": ArraySpec("int32", ("E", "S", "K")),
+        "answered": ArraySpec("int32", ("E", "S", "K")),
+        "labelled": ArraySpec("int32", ("S", "K")),
+        "split": ArraySpec("uint8", ("S",)),
+    },
+    # The same of a detector: Q boxes a scene, for each of R choices of the scene's points. Boxes as those of points.
+    "box_predictions": {
+        "epoch": ArraySpec("int64", ("E",)),
+        "boxes": ArraySpec("float32", ("E", "R", "S", "Q", 7)),
+        "scores": ArraySpec("float32", ("E", "R", "S", "Q", "K")),  # probability of each class
+        "inside": ArraySpec("int32", ("E", "R", "S", "Q")),  # points of the choice that lie in the box
+        "truth": ArraySpec("float32", ("S", "M", 7)),  # true boxes, filled up with zeros
+        "truth_label": ArraySpec("int16", ("S", "M")),  # -1 where it is filled up
+        "split": ArraySpec("uint8", ("S",)),
+    },
 }
 
 _OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offsets": "points", "box_offsets": "boxes"}

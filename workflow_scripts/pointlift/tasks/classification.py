@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from pointlift.contracts.blocks import FinetuningSettings
+from pointlift.contracts.blocks import Answers, FinetuningSettings
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
 from pointlift.tasks.judgement import Judgement, accuracy, best_on_test, mean_class_accuracy, right
@@ -30,7 +30,7 @@ class Settings(FinetuningSettings):
     head_width: int = Field(default=512, ge=1)
     """Width of the head's hidden block, where it has one."""
     added_later: ClassVar[tuple[str, ...]] = ("head",)
-    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "predictions"
+    answers: ClassVar[Answers] = "predictions"
 
 
 def build(settings: Settings) -> Classification:

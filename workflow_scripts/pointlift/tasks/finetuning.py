@@ -20,8 +20,9 @@ from pointlift.contracts.shards import Array
 from pointlift.contracts.stages import write_stage
 from pointlift.operators.initialisation import initialised
 from pointlift.tasks.partial_training import PartialTraining
+from pointlift.tasks.scenes import Scenes
 from pointlift.tasks.shapes import Shapes
-from pointlift.training.data import TensorData
+from pointlift.training.data import TensorData, TrainingData
 from pointlift.training.engine import fit
 from pointlift.training.machine import reproducible
 
@@ -60,34 +61,46 @@ class Companion:
 
 
 class FinetunedTask(Protocol):
-    """What a task offers to be trained: the rest of it only judges."""
+    """What a task offers to be trained: the rest of it only judges. ``given`` is ``Shapes``, or ``Scenes`` where the
+    task reads those."""
 
     settings: Any
     """With ``recipe``, ``log_every`` and the kind of shard of its ``answers``."""
 
-    def model(self, student: nn.Module, shapes: Shapes, method: nn.Module | None) -> Any:
+    def model(self, student: nn.Module, given: Any, method: nn.Module | None) -> Any:
         """A module with ``student`` and ``head``; its forward gives the losses of a batch."""
 
-    def training_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
-        """What the model reads of these shapes beside their points."""
+    def look(self, model: Any, given: Any, rows: Array) -> dict[str, Array]:
+        """The answers on these rows, one each."""
 
-    def look(self, model: Any, shapes: Shapes, rows: Array) -> dict[str, Array]:
-        """The answers on these shapes, one row each."""
-
-    def constant_arrays(self, shapes: Shapes, rows: Array) -> dict[str, Array]:
+    def constant_arrays(self, given: Any, rows: Array) -> dict[str, Array]:
         """What is stored once beside the answers."""
 
-    def watched(self, looked: dict[str, Array], shapes: Shapes, rows: Array, chosen: Array) -> dict[str, float]:
+    def watched(self, looked: dict[str, Array], given: Any, rows: Array, chosen: Array) -> dict[str, float]:
         """What the history says of the ``chosen`` ones."""
+
+
+class ShapeTask(FinetunedTask, Protocol):
+    """One that is trained on shapes."""
+
+    def training_arrays(self, given: Shapes, rows: Array) -> dict[str, Array]:
+        """What the model reads of these shapes beside their points."""
+
+
+class SceneTask(FinetunedTask, Protocol):
+    """One that is trained on scenes."""
+
+    def training_data(self, given: Scenes, rows: Array, seed: int) -> TrainingData:
+        """Batches of what it takes of these scenes."""
 
 
 @dataclass
 class Finetuning:
-    """A task, a student with its first weights, and the shapes to train and judge it on."""
+    """A task, a student with its first weights, and the shapes or scenes to train and judge it on."""
 
-    task: FinetunedTask
+    task: Any  # a ShapeTask with Shapes, a SceneTask with Scenes
     student: nn.Module
-    shapes: Shapes
+    shapes: Shapes | Scenes
     seed: int
     companion: Companion | None = None
     kept: dict[str, Tensor] = field(default_factory=dict)
@@ -144,13 +157,26 @@ class Finetuning:
             "epoch": np.array(epochs, dtype=np.int64),
             **{name: np.stack([self.kept[f"{epoch}.{name}"].numpy() for epoch in epochs]) for name in names},
             **self.task.constant_arrays(self.shapes, self.judged),
-            "label": self.shapes.label[self.judged],
             "split": self.shapes.split[self.judged],
         }
         ids = [self.shapes.ids[row] for row in self.judged]
-        write_stage(path, self.task.settings.answers, ids, arrays, num_train=len(self.data))
+        write_stage(path, self.task.settings.answers, ids, arrays | self._labels(), **self._attributes())
 
-    def _training_data(self) -> TensorData:
+    def _labels(self) -> dict[str, Array]:
+        """The class of every judged shape; a scene has none."""
+        return {} if isinstance(self.shapes, Scenes) else {"label": self.shapes.label[self.judged]}
+
+    def _attributes(self) -> dict[str, Any]:
+        """How many were trained on, and what the classes within scenes are called."""
+        if not isinstance(self.shapes, Scenes):
+            return {"num_train": len(self.data)}
+        named = {"semantic_names": list(self.shapes.semantic_names), "box_names": list(self.shapes.box_names)}
+        return {"num_train": len(self.shapes.rows("train")), **named}
+
+    def _training_data(self) -> TrainingData:
+        if isinstance(self.shapes, Scenes):
+            found: TrainingData = self.task.training_data(self.shapes, self.shapes.rows("train"), self.seed)
+            return found
         row_of = {self.shapes.ids[row]: row for row in self.shapes.rows("train")}
         beside = self.companion
         strangers = [shape_id for shape_id in beside.ids if shape_id not in row_of] if beside is not None else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import FinetuningSettings
+from pointlift.contracts.blocks import Answers, FinetuningSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
@@ -35,7 +35,7 @@ class Settings(FinetuningSettings):
     """False: the student's tokens reach the head only through its embedding and levels (DGCNN's form)."""
     level_blocks: tuple[tuple[int, ...], ...] = ()
     """Blocks after each level of the student is joined, coarsest first (PointNet++'s feature propagation); (): none."""
-    answers: ClassVar[Literal["embeddings", "predictions", "part_predictions"]] = "part_predictions"
+    answers: ClassVar[Answers] = "part_predictions"
 
 
 def build(settings: Settings) -> PartSegmentation:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.manifest import SPLITS, UNLABELLED, read_manifest
 from pointlift.contracts.prompts import read_classes
@@ -207,18 +205,3 @@ def _codes(splits: Iterable[str]) -> Array:
 def _rows_of(shard: Shard, ids: Sequence[str]) -> Array:
     row = {shape_id: number for number, shape_id in enumerate(shard.ids)}
     return np.array([row[shape_id] for shape_id in ids])
-
-
-#: What reads the answers that a task judges, by their kind of shard.
-READERS: dict[str, Callable[[Path, Path], Shapes | Predictions | PartPredictions]] = {
-    "embeddings": read_embeddings,
-    "predictions": read_predictions,
-    "part_predictions": read_part_predictions,
-}
-
-
-def reader_of(settings: TaskSettings) -> Callable[[Path, Path], Shapes | Predictions | PartPredictions]:
-    """What reads the answers that a task with these settings judges."""
-    if settings.answers == "embeddings":
-        return partial(read_embeddings, of="projected" if settings.reads_projected() else "embedding")
-    return READERS[settings.answers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,22 @@ from torch import Tensor
 
 from pointlift.contracts.hashing import canonical_json, stable_seed
 from pointlift.contracts.shards import Array
+
+
+class TrainingData(Protocol):
+    """What a network is trained on: rows in an order that an epoch's number decides."""
+
+    def __len__(self) -> int:
+        """Rows of one epoch."""
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches of one epoch, at least one."""
+
+    def batches(self, epoch: int, batch_size: int, seed: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
+        """Those of one epoch from number ``start`` on; they hang on (seed, epoch) alone."""
+
+    def checksum(self) -> str:
+        """Digest of all that the batches hang on: a state saved with other data is not gone on from."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pointlift.contracts.hashing import canonical_json, digest, stable_seed
 from pointlift.contracts.recipe import Recipe
 from pointlift.training.augmentation import augment
 from pointlift.training.checkpoint import Checkpoint, Position, weights_checksum
-from pointlift.training.data import TensorData
+from pointlift.training.data import TrainingData
 from pointlift.training.history import Progress, TensorBoard
 from pointlift.training.machine import build_fabric, choose_device, reproducible, seed_layers
 from pointlift.training.optimisation import build_optimiser, learning_rate
@@ -34,7 +34,7 @@ Losses = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 def fit(
     model: nn.Module,
     losses: Losses,
-    data: TensorData,
+    data: TrainingData,
     recipe: Recipe,
     *,
     seed: int,
@@ -100,7 +100,7 @@ class _Training:
         self,
         model: nn.Module,
         losses: Losses,
-        data: TensorData,
+        data: TrainingData,
         recipe: Recipe,
         *,
         seed: int,
