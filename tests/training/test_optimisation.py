@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from pointlift.contracts.recipe import Recipe
@@ -51,6 +52,62 @@ def test_a_warm_up_longer_than_the_run_still_gives_rates():
     rates = [learning_rate(recipe(warmup_steps=100), step, 3) for step in range(3)]
     assert rates == pytest.approx([0.05, 0.1, 0.1])
     assert learning_rate(recipe(warmup_steps=100), 0, 1) == pytest.approx(0.1)
+
+
+def test_the_authors_cosine_is_torchs_stepped_once_a_step_with_as_many_steps_as_epochs():
+    """Image2Point's code: 100 epochs of 307 steps; the rate is 0 after 100 steps, at its top after 200."""
+    theirs = recipe(schedule="cosine_authors", epochs=100, final_learning_rate=0.0)
+    rates = [learning_rate(theirs, step, 30_700) for step in range(1000)]
+    assert [rates[100], rates[200], rates[300]] == pytest.approx([0.0, 0.1, 0.0], abs=1e-15)
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=100)
+    for rate in rates:
+        assert rate == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-12)
+        optimiser.step()
+        schedule.step()
+    assert rates[150] > learning_rate(theirs.model_copy(update={"schedule": "cosine"}), 30_000, 30_700)
+
+
+def test_the_polynomial_is_torchs_own_and_real_past_its_end():
+    theirs = recipe(schedule="polynomial", final_learning_rate=0.0)
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimiser, total_iters=40, power=0.9)
+    for step in range(40):
+        assert learning_rate(theirs, step, 40) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-9)
+        optimiser.step()
+        schedule.step()
+    past = [learning_rate(theirs, step, 40) for step in (40, 41, 1000)]
+    assert past == [0.0, 0.0, 0.0] and {type(rate) for rate in past} == {float}
+    assert learning_rate(recipe(schedule="polynomial"), 41, 40) == 1e-3
+    warmed = [learning_rate(recipe(schedule="polynomial", warmup_steps=4), step, 20) for step in (0, 3, 4, 12)]
+    assert warmed == pytest.approx([0.025, 0.1, 0.1, 1e-3 + 0.099 * 0.5**0.9])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"nesterov": True}, "nesterov is of optimiser sgd"),
+        ({"nesterov": True, "optimiser": "sgd", "momentum": 0.0}, "momentum above 0"),
+        ({"schedule": "cosine_authors", "warmup_steps": 3}, "cosine_authors has no warm-up"),
+    ],
+)
+def test_what_a_recipe_cannot_mean(wrong, told):
+    with pytest.raises(ValidationError, match=told):
+        recipe(**wrong)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_is_plain_or_nesterovs(nesterov):
+    """Nesterov's step looks ahead: the gradient and the momentum once more (Sutskever et al. 2013, as torch has it)."""
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimiser = build_optimiser([weight], recipe(optimiser="sgd", momentum=0.5, nesterov=nesterov))
+    expected, velocity = 2.0, 0.0
+    for gradient in (1.0, -0.5, 2.0):
+        weight.grad = torch.tensor([gradient])
+        optimiser.step()
+        velocity = 0.5 * velocity + gradient
+        expected -= 0.1 * (gradient + 0.5 * velocity if nesterov else velocity)
+    assert weight.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_sgd_has_momentum_and_weight_decay():

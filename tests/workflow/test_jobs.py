@@ -87,6 +87,36 @@ def test_an_edit_touches_exactly_its_jobs(path, value, touched):
     assert (changed >= EVALUATION) == is_result
 
 
+@pytest.mark.parametrize("suite", sorted(CONFIG["suites"]))
+def test_keys_of_recipes_that_came_later_stand_in_no_job_that_leaves_them_at_their_defaults(suite):
+    """So the jobs of results that there are keep their settings, byte by byte."""
+    made = jobs(suite=suite, paths__archives="somewhere")
+    told = [made.train_student(run, 0) for run in made.config.chosen.runs]
+    told += [made.train_teacher(name) for name in made.config.teachers]
+    for row in made.graph.evaluations:
+        told += [
+            made.evaluate_task(*row),
+            *([made.finetune_student(*row, 0)] if made.graph.finetunes(*row[1:]) else []),
+        ]
+    assert any('"batch_size"' in text for text in told)
+    assert not any(word in text for text in told for word in ('"schedule"', '"nesterov"'))
+
+
+def test_a_recipe_with_another_schedule_is_another_job():
+    def told(**changes) -> list[str]:
+        changes = {f"{path}__recipe__{key}": value for path in ("tasks__nano_classification", "runs__nano_mcd",
+                   "teachers__nano_clip__training") for key, value in changes.items()}  # fmt: skip
+        made = jobs(**changes)
+        row = ("nano_mcd", "classification", "nano_shapes")
+        return [made.finetune_student(*row, 0), made.train_student("nano_mcd", 0), made.train_teacher("nano_clip"),
+                made.evaluate_task(*row)]  # fmt: skip
+
+    assert told(schedule="cosine", nesterov=False) == told()
+    for changes in ({"schedule": "polynomial"}, {"optimiser": "sgd", "nesterov": True}):
+        assert all(new != old for new, old in zip(told(**changes), told(), strict=True))
+    assert '"schedule":"polynomial"' in told(schedule="polynomial")[2]
+
+
 def test_every_rule_asks_for_settings_that_there_are():
     """Also the rules that no shipped suite comes to: such a word would fail in the run of whoever first does."""
     asked = set()

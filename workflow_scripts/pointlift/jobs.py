@@ -302,9 +302,7 @@ _MANIFEST_KEYS = ("shard_size", "max_quarantined", "exclude_duplicates_of", "pro
 def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """A block as JSON values, the keys in ``without`` set back to their defaults."""
     values = block.model_dump(mode="json")
-    for key in block.added_later:
-        if getattr(block, key) == type(block).model_fields[key].get_default(call_default_factory=True):
-            del values[key]
+    _leave_out_later(block, values)
     if isinstance(block, DatasetSettings):
         _leave_out_origin(block, values)
     for key in [name for name in without if name in values]:
@@ -312,6 +310,16 @@ def _dump(block: Settings, without: tuple[str, ...] = ()) -> dict[str, Any]:
         if isinstance(values[key], Settings):
             values[key] = values[key].model_dump(mode="json")
     return values
+
+
+def _leave_out_later(block: Settings, values: dict[str, Any]) -> None:
+    """Keys that came later, at their defaults, also of the blocks within, such as a recipe."""
+    for key in type(block).model_fields:
+        value = getattr(block, key)
+        if key in block.added_later and value == type(block).model_fields[key].get_default(call_default_factory=True):
+            del values[key]
+        elif isinstance(value, Settings):
+            _leave_out_later(value, values[key])
 
 
 def _leave_out_origin(block: DatasetSettings, values: dict[str, Any]) -> None:

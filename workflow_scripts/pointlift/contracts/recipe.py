@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,7 @@ class Augmentation(Settings):
 
 
 class Recipe(Settings):
-    """A training schedule. The learning rate falls by a cosine from first to last, per step, after a linear warm-up."""
+    """A training schedule. The learning rate falls from first to last, per step, after a linear warm-up."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -41,5 +41,20 @@ class Recipe(Settings):
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     gradient_clip: float | None = Field(default=None, gt=0.0)
+    schedule: Literal["cosine", "cosine_authors", "polynomial"] = "cosine"
+    """cosine: half a cosine over all steps. polynomial: power 0.9, over all steps (Image2Point on S3DIS).
+    cosine_authors: the code of Image2Point, a cosine of as many steps as there are epochs, which then goes up and down
+    again until training ends; without warm-up."""
+    nesterov: bool = False
+    """Of optimiser sgd, with momentum."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     augmentation: Augmentation = Augmentation()
+    added_later: ClassVar[tuple[str, ...]] = ("schedule", "nesterov")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0.0):
+            raise ValueError("nesterov is of optimiser sgd with a momentum above 0")
+        if self.schedule == "cosine_authors" and self.warmup_steps:
+            raise ValueError("schedule cosine_authors has no warm-up; leave warmup_steps out")
+        return self
