@@ -175,3 +175,18 @@ def test_the_first_points_are_the_farthest_ones_of_clouds_stored_in_that_order(d
     for rule in ("farthest", "first"):
         with pytest.raises(ValueError, match="201 of 200"):
             choose_centres(points, 201, rule)
+
+
+def test_many_queries_among_many_points_are_answered_piece_by_piece_alike(monkeypatch):
+    points, query = clouds(batch=2, count=300, dtype=torch.float32), clouds(batch=2, count=41, seed=7).float()
+    points[:, 100:150] = points[:, :50]  # equal distances, some of them at a border
+    whole = nearest_neighbours(query, points, 9), ball_query(query, points, 0.5, 9)
+    monkeypatch.setattr("pointlift.operators.neighbours._AT_ONCE", 300 * 4)
+    sizes = []
+    monkeypatch.setattr(
+        "pointlift.operators.neighbours.squared_distances",
+        lambda *rows: sizes.append(rows[0].shape[:2]) or squared_distances(*rows),
+    )
+    parts = nearest_neighbours(query, points, 9), ball_query(query, points, 0.5, 9)
+    assert set(sizes) == {(1, 4), (1, 1)}, "never more than four queries of one cloud"
+    assert all(torch.equal(*pair) for pair in zip(whole, parts, strict=True))

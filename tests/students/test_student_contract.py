@@ -32,8 +32,13 @@ SMALL = {  # students whose defaults want more points than these clouds have, or
     "sparse_unet": {"architecture": "resnet8", "voxel_size": 0.1},
     "projection_resnet": {"architecture": "resnet8", "resolution": 16},
     "image_transformer": {"architecture": "vit_nano", "num_groups": 12, "group_size": 8},
+    "scene_transformer": {"num_tokens": 12, "radius": 0.6, "num_neighbours": 8, "width": 32, "heads": 2},
 }
-SIGNED = ("point_transformer", "image_transformer")  # all others end in a ReLU, as PointMCD's pooling by view has it
+SIGNED = (
+    "point_transformer",
+    "image_transformer",
+    "scene_transformer",
+)  # all others end in a ReLU, as PointMCD's pooling by view has it
 
 
 def student_of(kind, seed=0, **changes):

@@ -14,6 +14,7 @@ from torch import Tensor
 from pointlift.operators.bags import bag_sum
 from pointlift.operators.precision import full, full_precision
 
+_AT_ONCE = 2**24  # distances held in memory at a time: 64 MB of float32, and as much again while they are summed
 _EXACT_WIDTH = 8  # up to this width distances are summed coordinate by coordinate, as the matrix product cancels digits
 
 
@@ -80,7 +81,7 @@ def nearest_neighbours(query_BMC: Tensor, points_BNC: Tensor, count: int) -> Ten
     """
     if not 0 < count <= points_BNC.shape[1]:
         raise ValueError(f"{count} neighbours of {points_BNC.shape[1]} points were asked for")
-    return _nearest(squared_distances(query_BMC, points_BNC), count)[1]
+    return _nearest_of(query_BMC, points_BNC, count)[1]
 
 
 @torch.no_grad()
@@ -90,10 +91,27 @@ def ball_query(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: int)
     Places that are left over repeat the nearest point, which stands even where it is farther than ``radius``.
     PointNet++ (section 3.2) takes any points of the ball; the nearest ones do not depend on the order of the cloud.
     """
-    squared, index = _nearest(squared_distances(query_BM3, points_BN3), min(count, points_BN3.shape[1]))
+    squared, index = _nearest_of(query_BM3, points_BN3, min(count, points_BN3.shape[1]))
     index = torch.where(squared <= radius * radius, index, index[..., :1])
     missing = count - index.shape[2]
     return torch.cat([index, index[..., :1].expand(-1, -1, missing)], dim=2) if missing else index
+
+
+def _nearest_of(query_BMC: Tensor, points_BNC: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Squared distances and indices (B, M, count) of the nearest points; so many queries at a time that memory holds.
+
+    The matrix of all distances of 1,024 queries among 20,000 points would be 80 MB a cloud, before the sorting.
+    """
+    num_clouds, num_queries, num_points = len(query_BMC), query_BMC.shape[1], points_BNC.shape[1]
+    if num_clouds * num_queries * num_points <= _AT_ONCE or query_BMC.shape[2] > _EXACT_WIDTH:
+        return _nearest(squared_distances(query_BMC, points_BNC), count)
+    rows = max(1, _AT_ONCE // num_points)
+    parts = [
+        [_nearest(squared_distances(queries[None], cloud[None]), count) for queries in several.split(rows)]
+        for several, cloud in zip(query_BMC, points_BNC, strict=True)
+    ]
+    squared, index = (torch.stack([torch.cat([part[k][0] for part in row]) for row in parts]) for k in (0, 1))
+    return squared, index
 
 
 def _nearest(squared_BMN: Tensor, count: int) -> tuple[Tensor, Tensor]:
