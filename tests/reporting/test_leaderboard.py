@@ -6,7 +6,7 @@ import pytest
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
 from pointlift.reporting.leaderboard import leaderboard_rows
-from pointlift.reporting.statistics import paired_difference
+from pointlift.reporting.statistics import holm, paired_difference
 from pointlift.reporting.tables import LEADERBOARD_COLUMNS, Row
 from reporting.fixture_metrics import draw_outcomes, make_metrics, suite_metrics
 
@@ -91,8 +91,20 @@ def test_frozen_random_networks_are_controls_of_2d_weights_alone() -> None:
     runs += [make_metrics("frozen", "frozen_random", 0, draw_outcomes(0.6, 2), **image, teacher="")]
     runs += [make_metrics("scratch", "scratch", 0, draw_outcomes(0.6, 3), student="sparse")]
     runs += [make_metrics("mcd", "mcd", 0, draw_outcomes(0.6, 4), student="sparse")]
+    runs += [make_metrics("all", "all", 0, draw_outcomes(0.6, 5), **image, teacher="resnet8")]  # not frozen
     pairs = {("io", "frozen"), ("io", "scratch"), ("frozen", "scratch"), ("mcd", "scratch"), ("scratch", "")}
+    pairs |= {("all", "scratch")}
     assert _pairs(leaderboard_rows("mini", runs)) == pairs
+
+
+def test_p_values_are_corrected_for_all_that_one_cell_asks() -> None:
+    runs = [make_metrics("mcd", "mcd", 0, draw_outcomes(0.9, 1))]
+    runs += [make_metrics(arm, arm, 0, draw_outcomes(0.6, 2 + n)) for n, arm in enumerate(("scratch", "shuffled"))]
+    rows = [row for row in leaderboard_rows("mini", runs) if row["run"] == "mcd"]
+    assert [float(row["p_holm"]) for row in rows] == pytest.approx(holm([float(row["p_value"]) for row in rows]))
+    assert all(float(row["detectable"]) > 0 for row in rows)
+    others = [row for row in leaderboard_rows("mini", runs) if row["run"] == "shuffled"]
+    assert [(row["control"], row["p_holm"]) for row in others] == [("scratch", "")]  # nobody asks that
 
 
 def test_difference_is_paired_over_items_with_seeds_averaged_first() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pointlift.reporting.statistics import mean_over_seeds, paired_difference
+from pointlift.reporting.statistics import detectable_difference, holm, mean_over_seeds, paired_difference
 
 
 def test_interval_over_seeds_is_students() -> None:
@@ -71,3 +71,41 @@ def test_same_input_same_numbers_and_swapping_the_runs_mirrors_them() -> None:
     assert first.interval is not None
     assert swapped.interval is not None
     assert swapped.interval.low == pytest.approx(-first.interval.high, abs=0.03)
+
+
+def test_holms_steps_by_hand() -> None:
+    # four hypotheses: .005 * 4, .01 * 3, .03 * 2, and .04, which may not fall below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_holm_is_between_nothing_and_bonferroni_and_keeps_the_order() -> None:
+    given = np.random.default_rng(5).uniform(0, 0.2, 9)
+    found = np.array(holm(list(given)))
+    assert (found >= given).all()
+    assert (found <= np.minimum(9 * given, 1.0)).all()
+    assert (np.diff(found[np.argsort(given)]) >= 0).all()
+
+
+def test_a_family_without_effects_has_a_finding_one_time_in_twenty_at_most() -> None:
+    rng, trials = np.random.default_rng(6), 2000
+    # seven comparisons with one run: their noise hangs together
+    shared = rng.normal(0, 1, (trials, 1, 40))
+    samples = shared + rng.normal(0, 1, (trials, 7, 40))
+    p_values = stats.ttest_1samp(samples, 0, axis=2).pvalue
+    found = np.mean([min(holm(list(each))) <= 0.05 for each in p_values])
+    assert found <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / trials)
+    assert np.mean(p_values.min(axis=1) <= 0.05) > 0.1  # uncorrected it is more
+
+
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    rng, trials, items = np.random.default_rng(7), 400, 150
+    noise = rng.normal(0, 1, (trials, items))
+    truth = np.mean([detectable_difference(each) for each in noise])
+    assert truth == pytest.approx((1.959964 + 0.841621) / math.sqrt(items), rel=0.01)
+    found = np.mean([stats.ttest_1samp(each + truth, 0).pvalue <= 0.05 for each in noise])
+    assert found == pytest.approx(0.8, abs=0.05)
+    assert detectable_difference([0.0] * 9) is None
+    assert detectable_difference([0.3]) is None

@@ -85,6 +85,12 @@ def plain(text: str, signed: bool = False) -> str:
     return f"{value:{sign}.3f}" if abs(value) < 100 else f"{value:{sign}.4g}"
 
 
+def p_text(text: str) -> str:
+    """A p value of a table, rounded for reading. Empty: a dash."""
+    value = to_number(text)
+    return "< 0.001" if value is not None and value < 0.001 else plain(text)
+
+
 def interval(row: Row, name: str, signed: bool = False) -> str:
     """``[low, high]`` of ``{name}_low`` and ``{name}_high``, or a dash."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]

@@ -11,7 +11,7 @@ import numpy as np
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
 from pointlift.contracts.shards import Array
-from pointlift.reporting.statistics import Difference, Interval, mean_over_seeds, paired_difference
+from pointlift.reporting.statistics import Difference, Interval, holm, mean_over_seeds, paired_difference
 from pointlift.reporting.tables import Row, number
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,22 @@ _SHARED = {
     "point_mae": ("pretrain_dataset",),
     "frozen_random": ("method",),
 }
+# A frozen random backbone differs from these alone in one thing: the others are trained where it is not.
+_ONLY_BESIDE = {"frozen_random": ("io",)}
 # A run that starts from another's student has these controls alone: all others start from scratch, and would differ
 # from it in two things.
 _OF_STARTED = {"init_point_mae": ("scratch", "point_mae")}
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
+_COMPARISON = (
+    "control",
+    "delta_vs_control",
+    "delta_ci95_low",
+    "delta_ci95_high",
+    "p_value",
+    "p_holm",
+    "detectable",
+)
 _AGREES = 1e-6
 
 
@@ -78,13 +89,23 @@ def leaderboard_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
     the same distillation but for what its arm takes away. A run without any has one row with empty control columns.
     Raises ``ArtifactError`` when run and control were not tested on the same items.
     """
-    rows = []
+    rows: list[Row] = []
     for cell, runs in sorted(_cells(metrics).items()):
+        family: list[Row] = []
         for name in sorted(runs):
             start = {"suite": suite, **dict(zip(_CELL, cell, strict=True)), **runs[name].about}
             start |= _mean_columns(runs[name])
-            rows += [start | columns for columns in _control_columns(cell, name, runs)]
+            family += [start | columns for columns in _control_columns(cell, name, runs)]
+        _correct(family)
+        rows += family
     return rows
+
+
+def _correct(family: list[Row]) -> None:
+    """Fill in ``p_holm`` of what a cell asks: every run that is no control itself against each of its controls."""
+    asked = [row for row in family if row["p_value"] and not is_control(row["arm"], row["protocol"])]
+    for row, value in zip(asked, holm([float(row["p_value"]) for row in asked]), strict=True):
+        row["p_holm"] = number(value)
 
 
 def _cells(metrics: Iterable[Metrics]) -> dict[tuple[str, ...], dict[str, _Scores]]:
@@ -126,18 +147,21 @@ def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores])
     for other in controls:
         yield _difference_columns(other, _difference(runs[name], runs[other]))
     if not controls:
-        yield dict.fromkeys(("control", "delta_vs_control", "delta_ci95_low", "delta_ci95_high", "p_value"), "")
+        yield dict.fromkeys(_COMPARISON, "")
 
 
 def _is_control_of(control: Row, run: Row, protocol: str) -> bool:
     arms = _OF_STARTED.get(run["arm"], controls_of(protocol))
+    if run["arm"] not in _ONLY_BESIDE.get(control["arm"], (run["arm"],)):
+        return False
     shared = ("student", *_SHARED.get(control["arm"], ()))
     return control["arm"] in arms and all(control[key] == run[key] for key in shared)
 
 
 def _difference_columns(control: str, found: Difference) -> Row:
     columns = {"control": control, "delta_vs_control": number(found.mean)}
-    return columns | _interval_columns("delta_ci95", found.interval) | {"p_value": number(found.p_value)}
+    columns |= _interval_columns("delta_ci95", found.interval)
+    return columns | {"p_value": number(found.p_value), "p_holm": "", "detectable": number(found.detectable)}
 
 
 def _interval_columns(name: str, interval: Interval | None) -> Row:

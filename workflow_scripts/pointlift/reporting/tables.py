@@ -48,6 +48,8 @@ LEADERBOARD_COLUMNS = [
     "delta_ci95_low",
     "delta_ci95_high",
     "p_value",
+    "p_holm",
+    "detectable",
 ]
 COST_COLUMNS = [
     "run",
