@@ -170,5 +170,6 @@ def _areas(polygon: Array) -> Array:
     """Area (p,) of polygons (p, m, 2) that go counterclockwise."""
     spoke = polygon - polygon[:, :1]
     following = np.roll(spoke, -1, axis=1)
-    doubled: Array = (spoke[..., 0] * following[..., 1] - spoke[..., 1] * following[..., 0]).sum(axis=1)
+    crossed = spoke[..., 0] * following[..., 1] - spoke[..., 1] * following[..., 0]
+    doubled: Array = np.ascontiguousarray(crossed.T).sum(axis=0)  # in order, so that repeated corners change no bit
     return np.maximum(doubled, 0.0) / 2
