@@ -60,7 +60,15 @@ class MethodSettings(Settings):
 
 
 #: Kinds of shards that a task may judge.
-Answers = Literal["embeddings", "predictions", "part_predictions", "point_predictions", "box_predictions"]
+Answers = Literal[
+    "embeddings",
+    "predictions",
+    "part_predictions",
+    "subset_predictions",
+    "epoch_embeddings",
+    "point_predictions",
+    "box_predictions",
+]
 
 
 class TaskSettings(Settings):
@@ -119,6 +127,10 @@ class FinetuningSettings(TaskSettings):
     finetunes: ClassVar[bool] = True
     joint: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = ("pointmcd_authors",)
+    judged_splits: ClassVar[tuple[str, ...]] = ("val", "test")
+    """Of whose shapes the answers are kept."""
+    looks_before: ClassVar[bool] = False
+    """Whether it also looks before the first step: epoch -1 of its answers."""
 
 
 Arm = Literal[

@@ -105,6 +105,16 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),
     },
+    # What neural collapse is seen in: the same of every train and test shape, with the embedding that the head is given
+    # and, of a head that is linear, its weights. Epoch -1: before the first step.
+    "epoch_embeddings": {
+        "epoch": ArraySpec("int64", ("E",)),
+        "embedding": ArraySpec("float32", ("E", "S", "C")),
+        "logits": ArraySpec("float32", ("E", "S", "K")),
+        "class_weight": ArraySpec("float32", ("E", "K", "C"), optional=True),
+        "label": ArraySpec("int64", ("S",)),
+        "split": ArraySpec("uint8", ("S",)),
+    },
     # The same of a student that labels the points of scenes with one of K classes. Points without a label are in none.
     "point_predictions": {
         "epoch": ArraySpec("int64", ("E",)),

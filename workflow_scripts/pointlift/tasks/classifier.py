@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from pointlift.operators.layers import shared_layers
 from pointlift.training.inference import run_batched
 
 if TYPE_CHECKING:
-    from pointlift.tasks.classification import Settings
+    from pointlift.contracts.task_blocks import ClassificationSettings
 
 
 def classification_head(student_width: int, hidden_width: int, num_classes: int) -> nn.Sequential:
@@ -24,13 +25,27 @@ def classification_head(student_width: int, hidden_width: int, num_classes: int)
     )
 
 
-def build_head(settings: Settings, student_width: int, num_classes: int) -> nn.Module:
+def build_head(settings: ClassificationSettings, student_width: int, num_classes: int) -> nn.Module:
     """The head that a task says."""
     if settings.regime == "frozen" or settings.head == "linear":
         return nn.Linear(student_width, num_classes)
     if settings.head == "linear_norm":
         return nn.Sequential(nn.Linear(student_width, num_classes), nn.BatchNorm1d(num_classes))
     return classification_head(student_width, settings.head_width, num_classes)
+
+
+def class_weight(head: nn.Module) -> Tensor | None:
+    """What a head that is linear in eval mode multiplies an embedding by, (K, C); None for one that is not.
+
+    A batch norm of the class scores is linear then: it scales the row of its class.
+    """
+    if isinstance(head, nn.Linear):
+        return head.weight.detach()
+    linear, norm = head if isinstance(head, nn.Sequential) and len(head) == 2 else (None, None)
+    if isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d) and norm.running_var is not None:
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        return (scale[:, None] * linear.weight).detach()
+    return None
 
 
 class Classifier(nn.Module):
@@ -40,7 +55,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, student: nn.Module, num_classes: int, settings: Settings, method: nn.Module | None = None
+        self, student: nn.Module, num_classes: int, settings: ClassificationSettings, method: nn.Module | None = None
     ) -> None:
         super().__init__()
         require_smoothing(settings.label_smoothing, num_classes)
@@ -65,6 +80,17 @@ class Classifier(nn.Module):
     def answer(self, points: Array) -> Array:
         """Class scores (S, K) float32 of clouds (S, N, 3), in batches. Put it in eval mode first."""
         return run_batched(self.logits, points, next(self.parameters()).device)
+
+    def embed_and_answer(self, points: Array) -> tuple[Array, Array]:
+        """Embeddings (S, C) and class scores (S, K), as ``answer`` gives them."""
+
+        def both(points_BN3: Tensor) -> Tensor:
+            embedding_BC = self.student(points_BN3).embedding
+            return torch.cat([embedding_BC.float(), self.head(embedding_BC).float()], dim=1)
+
+        width: int = self.student.width  # type: ignore[assignment]
+        found = run_batched(both, points, next(self.parameters()).device)
+        return np.ascontiguousarray(found[:, :width]), np.ascontiguousarray(found[:, width:])
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses and reported values of a batch with ``points`` (B, N, 3), ``label`` (B,) and what the method reads."""

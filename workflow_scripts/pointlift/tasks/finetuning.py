@@ -24,7 +24,7 @@ from pointlift.tasks.scenes import Scenes
 from pointlift.tasks.shapes import Shapes
 from pointlift.training.data import TensorData, TrainingData
 from pointlift.training.engine import fit
-from pointlift.training.machine import reproducible
+from pointlift.training.machine import choose_device, reproducible
 
 
 class FinetuneSettings(BaseSettings):
@@ -65,7 +65,7 @@ class FinetunedTask(Protocol):
     task reads those."""
 
     settings: Any
-    """With ``recipe``, ``log_every`` and the kind of shard of its ``answers``."""
+    """With ``recipe``, ``log_every``, the kind of shard of its ``answers``, ``judged_splits`` and ``looks_before``."""
 
     def model(self, student: nn.Module, given: Any, method: nn.Module | None) -> Any:
         """A module with ``student`` and ``head``; its forward gives the losses of a batch."""
@@ -110,7 +110,7 @@ class Finetuning:
     def __post_init__(self) -> None:
         method = self.companion.method if self.companion else None
         self.model = initialised(lambda: self.task.model(self.student, self.shapes, method), "head", self.seed)
-        self.judged = self.shapes.rows("val", "test")
+        self.judged = self.shapes.rows(*self.task.settings.judged_splits)
         self.data = self._training_data()
 
     def run(self, settings: FinetuneSettings, folder: Path, **compute: Any) -> None:
@@ -121,6 +121,8 @@ class Finetuning:
         """
         if settings.regime is not None:
             self._train_partly(settings.regime, settings.recalibrate, compute.get("threads", 1))
+        if self.task.settings.looks_before:
+            self._look_before(compute.get("device", "auto"), compute.get("threads", 1))
         trained = self.model if self.part is None else self.part
         fit(
             trained,
@@ -145,12 +147,20 @@ class Finetuning:
             with reproducible(torch.device("cpu"), threads):
                 self.part.recalibrate(self._train_batches())
 
+    def _look_before(self, device: str, threads: int) -> None:
+        """Keep the answers of the weights that training starts from, as those of epoch -1."""
+        machine = choose_device(device)
+        with reproducible(machine, threads), torch.no_grad():
+            self.model.to(machine).eval()
+            self._look(-1)
+        self.model.cpu()
+
     def _train_batches(self) -> Iterator[dict[str, Tensor]]:
         """The train split once, as it is, without what is left of a last batch."""
         return self.data.batches(0, self.task.settings.recipe.batch_size, self.seed)
 
     def save_predictions(self, path: Path) -> None:
-        """Write the answers on every val and test shape at every logged epoch."""
+        """Write the answers on every shape of the judged splits (val and test, mostly) at every logged epoch."""
         epochs = sorted({int(key.split(".")[0]) for key in self.kept})
         names = sorted({key.split(".")[1] for key in self.kept})
         arrays = {
@@ -187,7 +197,7 @@ class Finetuning:
         return TensorData(arrays) if beside is None else TensorData({**beside.arrays, **arrays}, beside.prepare)
 
     def _look(self, epoch: int) -> dict[str, float]:
-        """Keep the answers on val and test; report val alone: the test split is judged by ``evaluate`` only."""
+        """Keep the answers; report those on val alone: the test split is judged by ``evaluate`` only."""
         settings = self.task.settings
         if (epoch + 1) % settings.log_every and epoch + 1 != settings.recipe.epochs:
             return {}

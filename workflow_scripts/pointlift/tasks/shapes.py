@@ -74,6 +74,28 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class EpochEmbeddings:
+    """A finetuned student's embeddings and answers on train and test, before training and at the logged epochs.
+
+    epoch : (E,) int64, rising, the first is -1; embedding : (E, S, C) float32; logits : (E, S, K) float32;
+    label, split : (S,); class_weight : (E, K, C) float32 of a linear head, else None.
+    """
+
+    ids: tuple[str, ...]
+    epoch: Array
+    embedding: Array
+    logits: Array
+    label: Array
+    split: Array
+    num_train: int
+    class_weight: Array | None = None
+
+    def rows(self, split: str) -> Array:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+@dataclass(frozen=True)
 class PartPredictions:
     """A finetuned student's answers on the points of val and test, counted by part; see the stage of this name."""
 
@@ -156,6 +178,18 @@ def read_predictions(manifest: Path, predictions: Path) -> Predictions:
     shard = _read_answers(manifest, predictions, "predictions")
     arrays = {name: shard[name] for name in ("epoch", "logits", "label", "split")}
     return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
+
+
+def read_epoch_embeddings(manifest: Path, predictions: Path) -> EpochEmbeddings:
+    """Read embeddings by epoch and check that they are of this manifest's shapes, labels and splits."""
+    shard = _read_answers(manifest, predictions, "epoch_embeddings")
+    arrays = {name: shard[name] for name in ("epoch", "embedding", "logits", "label", "split")}
+    return EpochEmbeddings(
+        shard.ids,
+        **arrays,
+        num_train=int(shard.attributes["num_train"]),
+        class_weight=shard.arrays.get("class_weight"),
+    )
 
 
 def read_part_predictions(manifest: Path, predictions: Path) -> PartPredictions:
