@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pointlift.contracts.blocks import Answers, FinetuningSettings
+from pointlift.contracts.blocks import Answers
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
+from pointlift.contracts.task_blocks import SegmentationSettings
 from pointlift.tasks.judgement import Judgement, best_on_test
 from pointlift.tasks.part_scores import PartCounts, class_means, count_parts, shape_iou
 from pointlift.tasks.shapes import PartPredictions, Parts, Shapes
@@ -21,20 +22,12 @@ if TYPE_CHECKING:  # judging imports no torch
     from pointlift.tasks.segmenter import Segmenter
 
 
-class Settings(FinetuningSettings):
-    """Finetuning for part segmentation."""
+class Settings(SegmentationSettings):
+    """Finetuning for part segmentation: the head reads [token, embedding, class, levels] of every point."""
 
     kind: Literal["part_segmentation"]
-    head_widths: tuple[int, ...] = Field(default=(512, 256, 128), min_length=1)
-    """Blocks over [token, embedding, class, levels] of every point, before the last layer (PointMCD's PointNet)."""
-    head_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """After every block but the last."""
     category_width: int | None = Field(default=None, ge=1)
     """Width of a block over the class's one-hot vector; None: it is read as it is."""
-    read_tokens: bool = True
-    """False: the student's tokens reach the head only through its embedding and levels (DGCNN's form)."""
-    level_blocks: tuple[tuple[int, ...], ...] = ()
-    """Blocks after each level of the student is joined, coarsest first (PointNet++'s feature propagation); (): none."""
     answers: ClassVar[Answers] = "part_predictions"
 
 
