@@ -94,12 +94,13 @@ def project(points: Array, world_to_camera: Array, intrinsics: Array) -> tuple[A
     return homogeneous[..., :2] / divisor, depth
 
 
-def pixel_rays(world_to_camera: Array, intrinsics: Array, image_size: int) -> Array:
+def pixel_rays(world_to_camera: Array, intrinsics: Array, image_size: int | tuple[int, int]) -> Array:
     """Directions from each camera through its pixel centres, (V, H, W, 3) float64 in the world.
 
-    They are scaled to depth 1 along the camera axis, so that position + depth * direction is the surface point.
+    ``image_size`` is the edge of a square image, or (H, W). They are scaled to depth 1 along the camera axis, so that
+    position + depth * direction is the surface point.
     """
-    centres = np.arange(image_size) + 0.5
-    x, y = np.meshgrid(centres, centres)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     local = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(intrinsics).T
     return np.einsum("vji,hwj->vhwi", np.asarray(world_to_camera, np.float64)[:, :3, :3], local)

@@ -5,13 +5,12 @@ Surfaces are two-sided throughout, as they are drawn: a sheet without thickness 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pointlift.contracts.shards import Array
 from pointlift.geometry.cameras import camera_positions as _positions
 from pointlift.geometry.cameras import pixel_rays
+from pointlift.geometry.rays import RayScene
 
 _LEAST_OFFSET = 1e-5  # of the scene's size: a ray must leave its own face, in float32
 _STEEPEST = 8.0  # change of depth per pixel of a tangent plane, in pixel widths at the point's depth
@@ -25,7 +24,7 @@ def visible_by_rays(vertices: Array, faces: Array, points: Array, camera_positio
     do not. Embree works in float32: the scene is moved to the origin first, so that far-off meshes lose nothing.
     """
     centre, extent = _frame(vertices)
-    scene = _Scene(vertices, faces, centre)
+    scene = RayScene(vertices, faces, centre)
     points = np.asarray(points, dtype=np.float64) - centre
     offset = max(tolerance, _LEAST_OFFSET * extent)
     visible = np.empty((len(camera_positions), len(points)), dtype=bool)
@@ -44,47 +43,19 @@ def depth_by_rays(vertices: Array, faces: Array, world_to_camera: Array, intrins
     world_to_camera (V, 4, 4), intrinsics (3, 3).
     """
     centre, _ = _frame(vertices)
-    scene = _Scene(vertices, faces, centre)
+    scene = RayScene(vertices, faces, centre)
     rays = pixel_rays(world_to_camera, intrinsics, image_size)
     depth = np.empty(rays.shape[:3], dtype=np.float32)
     for view, position in enumerate(_positions(world_to_camera) - centre):
         direction = rays[view].reshape(-1, 3)
-        depth[view] = scene.distances(np.broadcast_to(position, direction.shape), direction).reshape(depth.shape[1:])
+        distance, _ = scene.first_hits(np.broadcast_to(position, direction.shape), direction)
+        depth[view] = distance.reshape(depth.shape[1:])
     return depth
 
 
 def _frame(vertices: Array) -> tuple[Array, float]:
     low, high = np.min(vertices, axis=0).astype(np.float64), np.max(vertices, axis=0).astype(np.float64)
     return (low + high) / 2, float(np.linalg.norm(high - low))
-
-
-class _Scene:
-    """A mesh in Embree, moved so that ``centre`` is the origin. Needs no torch and no trimesh."""
-
-    def __init__(self, vertices: Array, faces: Array, centre: Array) -> None:
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-
-        self._scene: Any = EmbreeScene(robust=True)
-        moved = np.ascontiguousarray(np.asarray(vertices, dtype=np.float64) - centre, dtype=np.float32)
-        self._mesh = TriangleMesh(self._scene, moved, np.ascontiguousarray(faces, dtype=np.int32))
-
-    def blocked(self, origins: Array, directions: Array, reach: Array) -> Array:
-        hit = self._scene.run(
-            np.ascontiguousarray(origins, dtype=np.float32),
-            np.ascontiguousarray(directions, dtype=np.float32),
-            dists=np.ascontiguousarray(reach, dtype=np.float32),
-            query="OCCLUDED",
-        )
-        return np.asarray(hit) >= 0
-
-    def distances(self, origins: Array, directions: Array) -> Array:
-        hit = self._scene.run(
-            np.ascontiguousarray(origins, dtype=np.float32),
-            np.ascontiguousarray(directions, dtype=np.float32),
-            output=1,
-        )
-        return np.where(np.asarray(hit["primID"]) >= 0, hit["tfar"], np.inf)
 
 
 def visible_by_z_buffer(  # noqa: PLR0917
