@@ -17,7 +17,8 @@ def main(arguments: Any) -> None:
     settings = parse(member.Settings, block, "teacher")
     teacher = frozen(member, settings, arguments.weights, arguments.threads, arguments.device)
     views = read_stage(arguments.views, "views")
-    arrays = {name: views[name] for name in ("valid", "world_to_camera")}
+    kept = ("valid", "world_to_camera", "posed_world_to_camera")
+    arrays = {name: views[name] for name in kept if name in views.arrays}
     arrays["embedding"] = extract(teacher, views, settings.batch_size)
     facts = {"nonnegative": teacher.nonnegative, "width": teacher.width, "teacher": block["kind"]}
     write_stage(arguments.output, "features", views.ids, arrays, quarantine={}, **facts)

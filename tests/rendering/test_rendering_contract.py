@@ -12,11 +12,16 @@ from pointlift.rooms import available, settings_class
 SESSION = Path(__file__).parent / "contract_session.py"
 
 
+KINDS = available("rendering")
+DRAWING = [kind for kind in KINDS if not settings_class("rendering", kind).reads_frames]
+
+
 def test_there_is_a_renderer():
-    assert "mesh" in available("rendering")
+    assert "mesh" in DRAWING
+    assert set(KINDS) - set(DRAWING) == {"frames"}
 
 
-@pytest.mark.parametrize("kind", available("rendering"))
+@pytest.mark.parametrize("kind", KINDS)
 def test_settings_are_strict_rig_settings(kind):
     found = settings_class("rendering", kind)
     assert [base.__name__ for base in found.__mro__].count(RigSettings.__name__) == 1
@@ -24,7 +29,7 @@ def test_settings_are_strict_rig_settings(kind):
 
 
 @pytest.mark.render
-@pytest.mark.parametrize("kind", available("rendering"))
+@pytest.mark.parametrize("kind", DRAWING)
 def test_arrays_have_the_promised_form(kind, render_process):
     done = render_process(SESSION, kind)
     assert done.returncode == 0, done.stderr

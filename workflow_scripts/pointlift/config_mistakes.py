@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
+from pointlift.contracts.rig_blocks import CameraRigSettings, RigSettings
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
 from pointlift.run_mistakes import frozen_mistakes, missing_starts, order_mistakes, projection_mistakes, run_mistakes
@@ -91,9 +92,9 @@ def _label_mistakes(config: Config, name: str, teacher: TeacherSettings, dataset
 
 def _part_mistakes(config: Config, name: str, teacher: TeacherSettings, rig: str) -> list[str]:
     """A teacher that learns from parts needs a rig that draws maps of them."""
-    if not teacher.learns_from_parts() or rig not in config.rigs or config.rigs[rig].part_maps:
+    if not teacher.learns_from_parts() or rig not in config.rigs or _draws_parts(config.rigs[rig]):
         return []
-    fitting = [other for other, block in config.rigs.items() if block.part_maps]
+    fitting = [other for other, block in config.rigs.items() if _draws_parts(block)]
     return [
         f"teachers.{name}.training.rig: {rig!r} draws no maps of parts, and this teacher (kind {teacher.kind!r}) "
         f"learns from them; say part_maps: true in the rig, or name another ({', '.join(fitting) or 'there is none'})"
@@ -119,13 +120,15 @@ def _render_mistakes(config: Config, key: str, dataset: str, rig: str, *, distil
     block, drawn_by = config.datasets.get(dataset), config.rigs.get(rig)
     if block is None or drawn_by is None:
         return []  # told as a missing block
+    if drawn_by.reads_frames != block.has_views:
+        return [_frame_mistake(config, key, dataset, rig)]
     if drawn_by.draws == "meshes" and not block.has_meshes:
-        fitting = [name for name, other in config.rigs.items() if other.draws == "points"]
+        fitting = [name for name, other in config.rigs.items() if other.draws == "points" and not other.reads_frames]
         return [
             f"{key}: {dataset!r} (kind {block.kind!r}) comes as points, and rig {rig!r} draws meshes; name a rig that "
             f"draws points ({', '.join(fitting) or 'there is none'}), or a dataset with meshes"
         ]
-    if drawn_by.part_maps and not block.has_parts:
+    if _draws_parts(drawn_by) and not block.has_parts:
         return [
             f"{key}: {dataset!r} (kind {block.kind!r}) has no named parts, and rig {rig!r} draws maps of them; name a "
             "rig without part_maps, or a dataset with named parts"
@@ -135,6 +138,24 @@ def _render_mistakes(config: Config, key: str, dataset: str, rig: str, *, distil
             f"{key}: {dataset!r} has clouds of any length (subsample: all); a student learns from equally long ones"
         ]
     return []
+
+
+def _frame_mistake(config: Config, key: str, dataset: str, rig: str) -> str:
+    """Pictures that come with clouds go with a rig that reads them, and that rig with such clouds alone."""
+    kind = config.datasets[dataset].kind
+    if config.rigs[rig].reads_frames:
+        fitting = [name for name, block in config.datasets.items() if block.has_views]
+        told = (
+            f"reads pictures that come with clouds, and {dataset!r} (kind {kind!r}) has none; name a dataset with some"
+        )
+    else:
+        fitting = [name for name, block in config.rigs.items() if block.reads_frames]
+        told = f"draws pictures, and {dataset!r} (kind {kind!r}) comes with its own; name a rig of kind frames"
+    return f"{key}: rig {rig!r} {told} ({', '.join(fitting) or 'there is none'})"
+
+
+def _draws_parts(rig: RigSettings) -> bool:
+    return isinstance(rig, CameraRigSettings) and rig.part_maps
 
 
 def _points_mistakes(config: Config, name: str, dataset: DatasetSettings) -> list[str]:

@@ -40,8 +40,9 @@ def _shape_jobs(graph: Graph) -> Iterator[Entry]:
 
 def _view_jobs(graph: Graph) -> Iterator[Entry]:
     for dataset, rig in graph.views_used:
+        phase = "read_views" if graph.config.rigs[rig].reads_frames else "render_views"
         for shard, file in zip(graph.shards(dataset), graph.shard_files("views", dataset, rig), strict=True):
-            yield _entry(graph, "render_views", [dataset, rig, shard], [file])
+            yield _entry(graph, phase, [dataset, rig, shard], [file])
 
 
 def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
@@ -52,7 +53,8 @@ def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
         yield _entry(graph, f"extract_{stage}", [dataset, rig, teacher, shard], [file], torch=True)
     for file in graph.visibility_files():
         dataset, rig, shard = file.removesuffix(".safetensors").split("/")[-3:]
-        yield _entry(graph, "compute_visibility", [dataset, rig, shard], [file])
+        if not graph.config.rigs[rig].reads_frames:  # read_views makes both
+            yield _entry(graph, "compute_visibility", [dataset, rig, shard], [file])
     for file in sorted({file for row in graph.evaluations for file in graph.prompts(*row)}):
         dataset, teacher = file.removesuffix(".safetensors").split("/")[-2:]
         yield _entry(graph, "encode_class_prompts", [dataset, teacher], [file], torch=True)

@@ -61,9 +61,10 @@ class Graph:
         """Whether a dataset's shapes are meshes, or come as points."""
         return self.config.datasets[dataset].has_meshes
 
-    def named(self, has_meshes: bool) -> str:
-        """A pattern of the names of all datasets with meshes, or of all without: no file is made by two rules."""
-        names = [name for name in self.config.datasets if self.has_meshes(name) == has_meshes]
+    def named(self, family: str = "datasets", **traits: bool) -> str:
+        """A pattern of the names of all blocks that are like this (has_meshes): no file is made by two rules."""
+        blocks = getattr(self.config, family)
+        names = [name for name in blocks if all(getattr(blocks[name], key) == traits[key] for key in traits)]
         return "|".join(map(re.escape, names)) or "(?!)"
 
     def first_shards(self, dataset: str) -> list[str]:

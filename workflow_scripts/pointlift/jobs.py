@@ -6,6 +6,7 @@ block is set back to its default, so that editing it reruns nothing. Methods are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,6 +56,11 @@ class Jobs:
     def read_points(self, dataset: str, shard: str) -> str:
         """read_points: the dataset with how its points are taken, this shard's own ids, their files' sizes."""
         return self._ingest(dataset, shard, without=())
+
+    def read_views(self, dataset: str, rig: str, shard: str) -> str:
+        """read_views: the rig, the dataset without how its points are taken, this shard's ids, their files' sizes."""
+        told = json.loads(self._ingest(dataset, shard, without=(*_POINT_KEYS, "subsample")))
+        return canonical_json({**told, "rig": _dump(self.config.rigs[rig])})
 
     def _ingest(self, dataset: str, shard: str, without: tuple[str, ...]) -> str:
         listing = self.config.datasets[dataset].listing

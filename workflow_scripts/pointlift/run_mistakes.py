@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pointlift import rooms
 from pointlift.contracts.blocks import MethodSettings, RunSettings, StudentSettings, SuiteSettings
 from pointlift.contracts.image_weights import IMAGE_ARMS
+from pointlift.contracts.rig_blocks import CameraRigSettings
 from pointlift.contracts.settings import Settings
 from pointlift.geometry.cameras import num_views
 
@@ -57,9 +58,10 @@ def _view_mistakes(config: Config, name: str, run: RunSettings, method: MethodSe
     """Views that the rig has not, and clouds that turn while the cameras a method reads stay."""
     found, rig = [], config.rigs.get(run.rig) if run.rig else None
     asked = getattr(method, "num_views", None)
-    if asked is not None and rig is not None and asked > num_views(rig.cameras):
+    held = num_views(rig.cameras) if isinstance(rig, CameraRigSettings) else 1  # frames: the one each cloud came with
+    if asked is not None and rig is not None and asked > held:
         found.append(
-            f"runs.{name}.rig: {run.rig!r} has {num_views(rig.cameras)} views, and method {run.method!r} asks for "
+            f"runs.{name}.rig: {run.rig!r} has {held} views, and method {run.method!r} asks for "
             f"{asked} (num_views); ask for fewer, or null for all"
         )
     turned = run.recipe is not None and run.recipe.augmentation.rotation != "none"

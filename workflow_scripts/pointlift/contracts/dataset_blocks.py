@@ -126,7 +126,7 @@ class SceneSettings(PointDatasetSettings):
 
 
 class FrameSettings(SceneSettings):
-    """What every block of a dataset of posed frames says beside that: one cloud, and the picture it was seen in.
+    """What every block of a dataset of posed frames says beside that: one cloud, and the one picture it was seen in.
 
     Its clouds stay in metres, where its cameras stand, and have ``num_points`` each: students distil from them.
     """

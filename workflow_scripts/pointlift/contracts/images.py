@@ -38,7 +38,7 @@ def images_of(views: Shard, index: int) -> Array:
     """
     if not views["valid"][index]:
         raise ArtifactError(f"{views.ids[index]} has no views, it is not valid; skip it")
-    num_views = len(views["world_to_camera"])
+    num_views = views["foreground"].shape[1]
     return unpack_images(views["image_bytes"], views["image_offsets"][index * num_views : (index + 1) * num_views + 1])
 
 

@@ -40,24 +40,31 @@ class CloudVisibility(Visibility):
 
 
 class RigSettings(Settings):
-    """What every rig block says: cameras, picture size, visibility."""
+    """What every rig block says: how large its pictures are, and what is no picture."""
 
     kind: str
-    cameras: Cameras = Cameras()
     image_size: int = Field(default=96, ge=16, le=1024)
-    visibility: Visibility = Visibility()
     min_foreground: float = Field(default=0.002, ge=0.0, lt=1.0)
     """Smallest share of pixels that must show the shape, in every view."""
     min_contrast: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Smallest standard deviation of the grey values in [0, 1], in every view: a constant picture is no render."""
-    part_maps: bool = False
-    """True: every view comes with a map of named parts, for teachers that learn them; the dataset must have some."""
     draws: ClassVar[Literal["meshes", "points"]] = "meshes"
     """The stage whose shards it photographs. Rigs that draw points serve every dataset, with meshes or without."""
+    reads_frames: ClassVar[bool] = False
+    """True: it draws nothing; its pictures are those that come with the clouds of a dataset (``has_views``)."""
 
     def image_source(self) -> str | None:
         """One word for what its pictures are made of, for the names of runs; None for pictures of meshes."""
         return None
+
+
+class CameraRigSettings(RigSettings):
+    """What every rig says whose pictures are drawn: where its cameras stand, and what they see."""
+
+    cameras: Cameras = Cameras()
+    visibility: Visibility = Visibility()
+    part_maps: bool = False
+    """True: every view comes with a map of named parts, for teachers that learn them; the dataset must have some."""
 
 
 class Light(Settings):
@@ -68,7 +75,7 @@ class Light(Settings):
     strength: float = Field(ge=0.0, le=10.0)
 
 
-class LitRigSettings(RigSettings):
+class LitRigSettings(CameraRigSettings):
     """What every rig says whose surfaces are lit: matt grey on white, by Lambert's law."""
 
     albedo: float = Field(default=0.8, gt=0.0, le=1.0)

@@ -60,8 +60,12 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "part_map_bytes": ArraySpec("uint8", ("map bytes",), optional=True),
         "part_map_offsets": ArraySpec("int64", ("S*V+1",), optional=True),
         "foreground": ArraySpec("float32", ("S", "V")),  # share of pixels that show the shape
-        "world_to_camera": ArraySpec("float32", ("V", 4, 4)),
-        "intrinsics": ArraySpec("float32", (3, 3)),
+        # The cameras: of one rig for all shapes, or (of rigs of kind frames, whose pictures came with the clouds) of
+        # every shape; zeros for a shape that is not valid. A shard has the ones or the others.
+        "world_to_camera": ArraySpec("float32", ("V", 4, 4), optional=True),
+        "intrinsics": ArraySpec("float32", (3, 3), optional=True),
+        "posed_world_to_camera": ArraySpec("float32", ("S", "V", 4, 4), optional=True),
+        "posed_intrinsics": ArraySpec("float32", ("S", "V", 3, 3), optional=True),
         "valid": _VALID,
     },
     "visibility": {
@@ -72,6 +76,7 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
     "features": {
         "embedding": ArraySpec("float16", ("S", "V", "D")),
         "world_to_camera": ArraySpec("float32", ("V", 4, 4), optional=True),  # of the views
+        "posed_world_to_camera": ArraySpec("float32", ("S", "V", 4, 4), optional=True),  # of theirs, likewise
         "valid": _VALID,
     },
     # Patches row by row from the top left, in the space of the same teacher's embedding.
@@ -115,6 +120,15 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),
     },
+    # Answers on every test shape of students that were finetuned on small sets: E trainings, each at its end.
+    "subset_predictions": {
+        "size": ArraySpec("float64", ("E",)),  # labelled shapes per class, or their share
+        "draw": ArraySpec("int64", ("E",)),
+        "phase": ArraySpec("uint8", ("E",)),  # 0: on the labelled set; 1: then on all shapes, without labels
+        "logits": ArraySpec("float32", ("E", "S", "K")),
+        "label": ArraySpec("int64", ("S",)),
+        "split": ArraySpec("uint8", ("S",)),
+    },
     # The same of a student that labels the points of scenes with one of K classes. Points without a label are in none.
     "point_predictions": {
         "epoch": ArraySpec("int64", ("E",)),
@@ -139,14 +153,30 @@ _OFFSETS = {"vertex_offsets": "vertices", "face_offsets": "faces", "point_offset
 _PER_SHAPE = {"S", "sum vertices", "sum faces", "sum N", "sum boxes"}
 
 
+#: Arrays that describe the cameras of a ``views`` shard: all of one of the two, nothing of the other.
+RIG_CAMERAS = ("world_to_camera", "intrinsics")
+POSED_CAMERAS = ("posed_world_to_camera", "posed_intrinsics")
+
+
 def write_stage(path: Path, kind: str, ids: Sequence[str], arrays: Mapping[str, Array], **attributes: Any) -> None:
     """Write one shard of the given kind. ``attributes`` are small JSON values, e.g. ``quarantine={id: reason}``."""
+    _require_cameras(kind, arrays)
     _write(Path(path), kind, STAGES[kind], Shard(tuple(ids), dict(arrays), dict(attributes)))
 
 
 def read_stage(path: Path, kind: str, ids: Sequence[str] | None = None) -> Shard:
     """Read and verify one shard of the given kind; see ``shards.read_shard``."""
-    return _read(Path(path), kind, STAGES[kind], ids)
+    shard = _read(Path(path), kind, STAGES[kind], ids)
+    _require_cameras(kind, shard.arrays)
+    return shard
+
+
+def _require_cameras(kind: str, arrays: Mapping[str, Array]) -> None:
+    """Raise ``ArtifactError`` for views without cameras, or with those of a rig and others of their own."""
+    held = tuple(name for name in (*RIG_CAMERAS, *POSED_CAMERAS) if name in arrays)
+    if kind == "views" and held not in (RIG_CAMERAS, POSED_CAMERAS):
+        allowed = " or ".join(", ".join(names) for names in (RIG_CAMERAS, POSED_CAMERAS))
+        raise ArtifactError(f"views: they hold the cameras {', '.join(held) or 'of nobody'}; must be {allowed}")
 
 
 def read_stages(paths: Iterable[Path], kind: str) -> Shard:

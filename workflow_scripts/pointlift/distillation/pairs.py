@@ -32,7 +32,8 @@ class Pairs:
     """Shapes valid in every stage that was read, one row each; None for what was not read.
 
     points : (S, N, 3) float32; visible : (S, V, N/8) uint8, bits along the points; target : (S, V, D) float16;
-    patch_tokens : (S, V, P, D) float16; world_to_camera : (V, 4, 4) float32, one rig for all shapes.
+    patch_tokens : (S, V, P, D) float16; world_to_camera : (V, 4, 4) float32, one rig for all shapes, or (S, V, 4, 4),
+    where each was seen by its own cameras.
     """
 
     ids: tuple[str, ...]
@@ -56,7 +57,7 @@ class Pairs:
         }
         if self.world_to_camera is not None:
             found["world_to_camera"] = np.broadcast_to(
-                self.world_to_camera, (len(self.ids), *self.world_to_camera.shape)
+                self.world_to_camera, (len(self.ids), *self.world_to_camera.shape[-3:])
             )
         return {name: array for name, array in found.items() if array is not None}
 
@@ -99,8 +100,16 @@ def _chosen(
         visible=_rows(stages, "visibility", "visible", rows),
         target=_rows(stages, "features", "embedding", rows),
         patch_tokens=_rows(stages, "tokens", "tokens", rows),
-        world_to_camera=stages["features"].arrays.get("world_to_camera") if "features" in stages else None,
+        world_to_camera=_cameras(stages, rows),
     )
+
+
+def _cameras(stages: Mapping[str, Shard], rows: Array) -> Array | None:
+    """Where the cameras stood: those of the rig (V, 4, 4), or the shapes' own (S, V, 4, 4)."""
+    if "features" not in stages:
+        return None
+    posed = stages["features"].arrays.get("posed_world_to_camera")
+    return stages["features"].arrays.get("world_to_camera") if posed is None else posed[rows]
 
 
 def _rows(stages: Mapping[str, Shard], stage: str, name: str, rows: Array) -> Array | None:

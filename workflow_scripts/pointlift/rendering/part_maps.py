@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from pointlift.contracts.errors import ArtifactError, UnusableShapeError
-from pointlift.contracts.rig_blocks import RigSettings
+from pointlift.contracts.rig_blocks import CameraRigSettings
 from pointlift.contracts.shards import Array, Shard
 
 #: Background, and what has no part. Every number below it may be a part.
 NO_PART = 255
 
 
-def part_attributes(settings: RigSettings, shapes: Shard) -> dict[str, list[str]]:
+def part_attributes(settings: CameraRigSettings, shapes: Shard) -> dict[str, list[str]]:
     """What a ``views`` shard says of its part maps, ``class_names`` and ``part_names``; {} for a rig without them.
 
     Raises ``ArtifactError`` for shapes without part labels, and for more parts than an 8-bit map can tell apart.

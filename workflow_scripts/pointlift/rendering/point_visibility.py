@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from pointlift.contracts.errors import ArtifactError, UnusableShapeError
-from pointlift.contracts.rig_blocks import RigSettings
+from pointlift.contracts.rig_blocks import CameraRigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.geometry import cameras, visibility
 from pointlift.rendering.surfaces import cloud_of, normals_of, surface_of
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def see_shapes(
-    settings: RigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
+    settings: CameraRigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
 ) -> dict[str, Array]:
     """Arrays of a ``visibility`` shard; ``shapes`` are of the stage ``settings.draws``.
 
@@ -32,7 +32,7 @@ def see_shapes(
         )
     valid: Array = shapes["valid"] & points["valid"]
     counts = np.where(valid, np.diff(points["point_offsets"]), 0).astype(np.int64)
-    num_points = _common(counts[valid])
+    num_points = common_count(counts[valid])
     matrices = cameras.world_to_camera(settings.cameras)
     visible = np.zeros((len(points.ids), len(matrices), -(-num_points // 8)), dtype=np.uint8)
     see = _seeing(settings, shapes, points, make_renderer)
@@ -47,7 +47,7 @@ def see_shapes(
     return {"visible": visible, "num_points": counts, "valid": valid}
 
 
-def _common(counts: Array) -> int:
+def common_count(counts: Array) -> int:
     """The one number of points that all shapes have; 0 when there are none."""
     if len(set(counts.tolist())) > 1:
         raise ArtifactError(f"shapes of one dataset have the same number of points, not {sorted(set(counts.tolist()))}")
@@ -55,7 +55,7 @@ def _common(counts: Array) -> int:
 
 
 def _seeing(
-    settings: RigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
+    settings: CameraRigSettings, shapes: Shard, points: Shard, make_renderer: Callable[[], Renderer]
 ) -> Callable[[int], Array]:
     """A function that says by the rig's method which points of a shape each camera sees: (V, N) bool."""
     chosen = settings.visibility

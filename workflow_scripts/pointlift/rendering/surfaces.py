@@ -7,13 +7,13 @@ import numpy as np
 from pointlift.contracts.dataset import PointCloud
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
-from pointlift.contracts.rig_blocks import PointRigSettings, RigSettings
+from pointlift.contracts.rig_blocks import CameraRigSettings, PointRigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.geometry import clouds, surfels
 from pointlift.geometry.meshes import Mesh, mesh_of
 
 
-def surface_of(settings: RigSettings, shapes: Shard, index: int) -> Mesh:
+def surface_of(settings: CameraRigSettings, shapes: Shard, index: int) -> Mesh:
     """The surface that the rig draws of one shape; ``shapes`` is a shard of the stage ``settings.draws``.
 
     Its faces have part labels where the shape's faces, or its points, have some.
@@ -32,7 +32,7 @@ def surface_of(settings: RigSettings, shapes: Shard, index: int) -> Mesh:
     return surfels.discs(points, normals, settings.splat_size, settings.num_neighbours, part_label)
 
 
-def cloud_of(settings: RigSettings, shapes: Shard, index: int) -> tuple[Array, Array | None]:
+def cloud_of(settings: CameraRigSettings, shapes: Shard, index: int) -> tuple[Array, Array | None]:
     """Points (n, 3) of one shape as the rig's cameras meet them, and normals (n, 3), or None where there are none.
 
     ``shapes`` is a ``points`` shard. A rig that draws points normalises each cloud as meshes are (bounding-box centre
@@ -45,7 +45,7 @@ def cloud_of(settings: RigSettings, shapes: Shard, index: int) -> tuple[Array, A
     return cloud.points, cloud.normals
 
 
-def normals_of(settings: RigSettings, points: Array, normals: Array | None) -> Array:
+def normals_of(settings: CameraRigSettings, points: Array, normals: Array | None) -> Array:
     """Normals (n, 3) of a cloud of ``cloud_of``: the source's; for a rig that draws points those of its discs."""
     if isinstance(settings, PointRigSettings):
         return surfels.cloud_normals(points, normals, settings.num_neighbours)

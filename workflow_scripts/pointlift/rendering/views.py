@@ -10,7 +10,7 @@ import numpy as np
 
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.images import pack_images
-from pointlift.contracts.rig_blocks import RigSettings
+from pointlift.contracts.rig_blocks import CameraRigSettings
 from pointlift.contracts.shards import Array, Shard
 from pointlift.rendering.part_maps import part_attributes
 from pointlift.rendering.quality import check_views
@@ -41,7 +41,9 @@ class Renderer(Protocol):
         """Free what was drawn."""
 
 
-def render_shapes(renderer: Renderer, settings: RigSettings, shapes: Shard) -> tuple[dict[str, Array], dict[str, str]]:
+def render_shapes(
+    renderer: Renderer, settings: CameraRigSettings, shapes: Shard
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays of a ``views`` shard, and why shapes that came in valid have no views (shape id -> reason).
 
     ``shapes`` is a shard of the stage ``settings.draws``. Raises ``ArtifactError`` when the rig asks for part maps and
@@ -52,7 +54,7 @@ def render_shapes(renderer: Renderer, settings: RigSettings, shapes: Shard) -> t
     foreground = np.zeros((len(shapes.ids), num_views), dtype=np.float32)
     valid = np.zeros(len(shapes.ids), dtype=bool)
     names = ("image", "part_map") if settings.part_maps else ("image",)
-    files = {name: _Files(len(shapes.ids), num_views) for name in names}
+    files = {name: PictureFiles(len(shapes.ids), num_views) for name in names}
     quarantine: dict[str, str] = {}
     start = time.perf_counter()
     for index in np.flatnonzero(shapes["valid"]):
@@ -76,7 +78,9 @@ def render_shapes(renderer: Renderer, settings: RigSettings, shapes: Shard) -> t
     return arrays, quarantine
 
 
-def _photograph(renderer: Renderer, settings: RigSettings, shapes: Shard, index: int) -> tuple[dict[str, Array], Array]:
+def _photograph(
+    renderer: Renderer, settings: CameraRigSettings, shapes: Shard, index: int
+) -> tuple[dict[str, Array], Array]:
     """One shape's ``image`` (V, H, W, 3) and, where the rig has them, ``part_map`` (V, H, W); shares (V,)."""
     surface = surface_of(settings, shapes, index)
     images, shares = renderer.photograph(surface.vertices, surface.faces)
@@ -87,7 +91,7 @@ def _photograph(renderer: Renderer, settings: RigSettings, shapes: Shard, index:
     return {"image": images, "part_map": maps}, shares
 
 
-class _Files:
+class PictureFiles:
     """Pictures of the shapes of a shard as files, V of each; empty ones where none are added."""
 
     def __init__(self, num_shapes: int, num_views: int) -> None:

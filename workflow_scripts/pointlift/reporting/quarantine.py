@@ -39,10 +39,11 @@ def faults_of_table(dataset: str, table: pd.DataFrame) -> list[Fault]:
 
 
 def faults_of_views(path: Path) -> list[Fault]:
-    """Faults that rendering put into the header of ``.../{dataset}/{rig}/{shard}.safetensors``; no image is read."""
+    """Faults that the job put into the header of ``.../{dataset}/{rig}/{shard}.safetensors``; no image is read."""
     dataset, rig = path.parent.parent.name, path.parent.name
-    reasons = read_header(path, "views").attributes.get("quarantine", {})
-    return [(dataset, f"render_views ({rig})", str(reason), shape_id) for shape_id, reason in reasons.items()]
+    told = read_header(path, "views").attributes
+    reasons, phase = told.get("quarantine", {}), told.get("phase", "render_views")
+    return [(dataset, f"{phase} ({rig})", str(reason), shape_id) for shape_id, reason in reasons.items()]
 
 
 def dataset_name(path: Path) -> str:
