@@ -58,3 +58,8 @@ class Recipe(Settings):
         if self.schedule == "cosine_authors" and self.warmup_steps:
             raise ValueError("schedule cosine_authors has no warm-up; leave warmup_steps out")
         return self
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Optimiser steps of one epoch over so many rows: the last, partial batch is dropped unless it is the only one."""
+    return max(1, rows // batch_size)

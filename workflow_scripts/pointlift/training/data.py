@@ -12,6 +12,7 @@ import xxhash
 from torch import Tensor
 
 from pointlift.contracts.hashing import canonical_json, stable_seed
+from pointlift.contracts.recipe import steps_per_epoch
 from pointlift.contracts.shards import Array
 
 
@@ -54,7 +55,7 @@ class TensorData:
 
     def num_batches(self, batch_size: int) -> int:
         """Batches of one epoch: the last, partial one is dropped unless it is the only one."""
-        return max(1, len(self) // batch_size)
+        return steps_per_epoch(len(self), batch_size)
 
     def batches(self, epoch: int, batch_size: int, seed: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch from number ``start`` on; their order depends on (seed, epoch) alone."""
