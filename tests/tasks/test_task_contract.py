@@ -7,6 +7,7 @@ from pointlift import rooms
 from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.tasks.part_scores import count_parts
+from pointlift.tasks.scenes import PointPredictions
 from pointlift.tasks.shapes import PartPredictions, Predictions, Prompts, Shapes
 
 NUM_CLASSES, WIDTH, PER_CLASS = 4, 6, 12
@@ -16,7 +17,11 @@ LABEL = np.repeat(np.arange(NUM_CLASSES), PER_CLASS)
 IDS = tuple(f"class{label}-{number:02d}" for number, label in enumerate(LABEL))
 LEARN_NOTHING = {"retrieval", "zero_shot"}
 #: Of 15 others 3 are of a query's class. Mean AP of a random order: (H_S + (R - 1) (S - H_S) / (S - 1)) / S.
-CHANCE = {"retrieval": (sum(1 / n for n in range(1, 16)) * (1 - 2 / 14) + 2 * 15 / 14) / 15}
+#: Of points 1 in 4 is right: as many in both, 7 times as many in one or the other.
+CHANCE = {
+    "retrieval": (sum(1 / n for n in range(1, 16)) * (1 - 2 / 14) + 2 * 15 / 14) / 15,
+    "semantic_segmentation": 1 / 7,
+}
 
 
 def block(kind: str) -> dict:
@@ -37,6 +42,8 @@ def answers(kind: str, clear: bool, seed: int = 0):
     noise = 1e-3 if clear else 1e3
     if rooms.settings_class("tasks", kind).answers == "part_predictions":
         return part_answers(rng, clear)
+    if rooms.settings_class("tasks", kind).answers == "point_predictions":
+        return point_answers(rng, clear)
     if rooms.settings_class("tasks", kind).finetunes:
         kept = SPLIT > 0
         logits = np.eye(NUM_CLASSES)[LABEL[kept]] + noise * rng.normal(size=(3, kept.sum(), NUM_CLASSES))
@@ -59,6 +66,18 @@ def part_answers(rng, clear: bool) -> PartPredictions:
     arrays = {"epoch": np.arange(3), "label": LABEL[kept], "split": SPLIT[kept], "own": own, "hits": hits}
     arrays |= {"answered": answered, "free_hits": hits, "free_answered": answered, "labelled": counts[0].labelled}
     return PartPredictions(tuple(np.array(IDS)[kept]), arrays, 24, tuple(f"class{one}" for one in range(NUM_CLASSES)))
+
+
+def point_answers(rng, clear: bool) -> PointPredictions:
+    """Sixty points a scene, of every class; answered right, or by chance."""
+    kept = SPLIT > 0
+    wanted = np.tile(np.arange(60) % NUM_CLASSES, (kept.sum(), 1))
+    answers = [wanted if clear else rng.integers(NUM_CLASSES, size=wanted.shape) for _ in range(3)]
+    counts = [count_parts(wanted, answer, NUM_CLASSES) for answer in answers]
+    hits, answered = (np.stack([getattr(each, name) for each in counts]) for name in ("hits", "answered"))
+    arrays = {"epoch": np.arange(3), "split": SPLIT[kept], "hits": hits, "answered": answered}
+    arrays |= {"labelled": counts[0].labelled}
+    return PointPredictions(tuple(np.array(IDS)[kept]), arrays, 24, tuple("abcd"))
 
 
 def prompts_of(shapes: Shapes) -> Prompts:
