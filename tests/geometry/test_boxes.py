@@ -191,6 +191,20 @@ def test_faces_belong_to_the_box():
     assert count_inside(points, box).tolist() == [2]
 
 
+def test_points_on_faces_far_from_the_origin_are_counted_alike():
+    """What a box may look at is a little wider than the box: rounding of its bounds loses no point."""
+    boxes = random_boxes(40)
+    boxes[:, :3] += 1000.0
+    boxes[::2, 6] = np.pi / 2 * np.arange(20)
+    inward = np.nextafter(corners(boxes), boxes[:, None, :3])
+    points = np.concatenate([corners(boxes).reshape(-1, 3), inward.reshape(-1, 3)])
+    inside = points_inside(points, boxes)
+    assert inside.sum() > 160
+    np.testing.assert_array_equal(count_inside(points, boxes), inside.sum(axis=1))
+    rounded = points.astype(np.float32)
+    np.testing.assert_array_equal(count_inside(rounded, boxes), points_inside(rounded, boxes).sum(axis=1))
+
+
 def test_share_of_points_is_that_of_volume():
     boxes = random_boxes(5)
     points = np.random.default_rng(0).uniform(-5.0, 5.0, (400_000, 3)).astype(np.float32)

@@ -57,17 +57,22 @@ def points_inside(points: Array, boxes: Array) -> Array:
 def count_inside(points: Array, boxes: Array) -> Array:
     """How many of the points (n, 3) are in each of the boxes (k, 7), faces included: (k,) int64.
 
-    Points are ordered along x once; a box looks at those between its own bounds. Takes memory for one copy of them.
+    Points are ordered along x once; a box turns only those within its bounds. Takes memory for a copy of the points.
     """
     boxes = _checked(boxes)
-    points = points[np.argsort(points[:, 0], kind="stable")]
+    columns = np.ascontiguousarray(points[np.argsort(points[:, 0], kind="stable")].T)
     around = bounding(boxes)
-    slack = _ROUNDING * (np.abs(around[:, 0]) + around[:, 3])
-    first = np.searchsorted(points[:, 0], around[:, 0] - around[:, 3] / 2 - slack, side="left")
-    last = np.searchsorted(points[:, 0], around[:, 0] + around[:, 3] / 2 + slack, side="right")
-    between = zip(boxes, first, last, strict=True)
-    counts = [_in_box(np.asarray(points[a:b], dtype=np.float64), box).sum() for box, a, b in between]
-    return np.array(counts, dtype=np.int64)
+    reach = around[:, 3:6] / 2 + _ROUNDING * (np.abs(around[:, :3]) + around[:, 3:6])
+    low, high = around[:, :3] - reach, around[:, :3] + reach
+    first = np.searchsorted(columns[0], low[:, 0], side="left")
+    last = np.searchsorted(columns[0], high[:, 0], side="right")
+    counts = np.zeros(len(boxes), dtype=np.int64)
+    for row, box in enumerate(boxes):
+        some = columns[:, first[row] : last[row]]
+        near = (some[1] >= low[row, 1]) & (some[1] <= high[row, 1])
+        near &= (some[2] >= low[row, 2]) & (some[2] <= high[row, 2])
+        counts[row] = _in_box(some[:, near].T.astype(np.float64), box).sum()
+    return counts
 
 
 def axis_aligned_iou(one: Array, other: Array) -> Array:
