@@ -79,17 +79,17 @@ def test_a_points_answer_is_the_mean_over_the_blocks_it_stands_in(size):
         for edge in ([x, y] for x in edges[0] for y in edges[1]):
             inside = ((places[:, :2] >= edge) & (places[:, :2] <= np.array(edge) + 1.0 + 1e-12)).all(axis=1)
             blocks.append((np.array(edge) + 0.5, inside))
-    for number in range(len(places)):
+    wanted = np.zeros((len(places), 5))
+    for number, place in enumerate(places):
         votes = []
         for centre, inside in blocks:
             if inside[number]:
-                local = (places[number] - [*centre, places[inside, 2].min()]) / 0.5
-                votes.append(np.exp(weight @ local + bias) / np.exp(weight @ local + bias).sum())
-        np.testing.assert_allclose(model.probabilities(scene)[number], np.mean(votes, axis=0), rtol=1e-4, atol=1e-6)
-        if number == 20:
-            break
+                scores = weight @ ((place - [*centre, places[inside, 2].min()]) / 0.5) + bias
+                votes.append(np.exp(scores) / np.exp(scores).sum())
+        wanted[number] = np.mean(votes, axis=0)
     found = model.probabilities(scene)
-    assert found.shape == (200, 5) and found.dtype == np.float32
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(model.answer(scene), found.argmax(axis=1))
 
 
@@ -114,12 +114,10 @@ def test_batches_of_pieces_make_no_difference(at_once, monkeypatch):
     [
         ("pointnet", {"widths": [8, 8], "input_transform": False, "feature_transform": False}),
         ("sparse_unet", {"architecture": "resnet8", "voxel_size": 0.2}),
-        ("point_transformer", {"size": "micro", "num_groups": 4, "group_size": 4}),
+        ("point_transformer", {"num_groups": 4, "group_size": 4}),
     ],
 )
 def test_any_student_answers_every_point_and_learns_from_the_head(kind, values):
-    if kind == "point_transformer":
-        values = {"num_groups": 4, "group_size": 4}
     scene, chosen = room(90), settings(block_size=2.0)
     model = PointClassifier(student(kind, **values), 5, chosen)
     points = torch.randn(2, 16, 3, generator=torch.Generator().manual_seed(0))
@@ -254,11 +252,10 @@ def test_a_head_that_could_tell_no_points_apart_or_label_nothing_is_refused():
 # ---- through training and judgement ----------------------------------------------------------------------------------
 
 
-def finetuned(task, net, scenes, folder, seed=0, **compute):
+def finetuned(task, net, scenes, folder, seed=0, arm="scratch", **said):
     torch.manual_seed(0)
     finetuning = Finetuning(task, net(), scenes, seed=seed)
-    run = FinetuneSettings(run="r", student={}, task={}, arm="scratch", form="transfer", seed=seed)
-    finetuning.run(run, folder, **compute)
+    finetuning.run(FinetuneSettings(run="r", student={}, task={}, arm=arm, form="transfer", seed=seed, **said), folder)
     finetuning.save_predictions(folder / "predictions.safetensors")
     return finetuning
 
@@ -289,6 +286,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(toy, tmp_path):
         weights = b"".join(part.numpy().tobytes() for part in finetuning.model.state_dict().values())
         made[name] = weights + (tmp_path / name / "predictions.safetensors").read_bytes()
     assert made["one"] == made["again"] != made["other"]
+
+
+@pytest.mark.parametrize("regime", ["io", "ioms", "io_bn"])
+def test_a_u_net_is_trained_under_a_regime(regime, toy, tmp_path):
+    """What the regime keeps is held to its hashes by the run itself."""
+    task = build(settings(block_size=1.5, head_widths=[], read_embedding=False))
+    net = lambda: student("sparse_unet", architecture="resnet8", voxel_size=0.2)  # noqa: E731
+    torch.manual_seed(0)
+    before = net().state_dict()
+    finetuning = finetuned(task, net, read_scenes(*toy), tmp_path, arm=regime, regime=regime, recalibrate=True)
+    after = finetuning.model.student.state_dict()
+    same = {name: torch.equal(part, after[name]) for name, part in before.items()}
+    assert same["layer1.0.conv1.weight"] and not any(
+        same[name] for name in ("stem.0.0.weight", "decoder.0.up.0.weight")
+    )
 
 
 def test_what_was_counted_is_not_read_again(toy):
@@ -339,6 +351,19 @@ def test_the_authors_clip_leaves_points_of_large_rooms_out(toy):
     assert cut.constant_arrays(scenes, rows)["labelled"].sum() == labelled.sum()
     model = cut.model(pointnet(), scenes, None).eval()
     assert cut.look(model, scenes, rows)["answered"].sum() == labelled.sum()
+
+
+def test_a_room_that_the_clip_leaves_empty_has_no_answers(toy):
+    """A ring: nothing is near its middle."""
+    angle = np.linspace(0, 6, 50)
+    ring = np.stack([9 * np.cos(angle), 9 * np.sin(angle), 0 * angle], axis=1).astype(np.float32)
+    scenes = read_scenes(*toy)
+    scenes.load = lambda row: Scene("ring", ring, {"semantic_label": np.zeros(50, np.int16)})
+    task = build(settings(compat_clip=True))
+    looked = task.look(task.model(pointnet(), scenes, None).eval(), scenes, np.array([4]))
+    assert (
+        looked["answered"].tolist() == [[0, 0, 0]] == task.constant_arrays(scenes, np.array([4]))["labelled"].tolist()
+    )
 
 
 # ---- real layouts ----------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ def cut_blocks(points: Array, size: float | None, stride: float) -> Iterator[tup
 
     points : (n, 3); size, stride : metres, stride not above size; size None: all of it is one block.
     """
+    if not len(points):
+        return
     low, high = points[:, :2].min(axis=0).astype(np.float64), points[:, :2].max(axis=0).astype(np.float64)
     if size is None:
         yield (low + high) / 2, np.arange(len(points))
