@@ -8,7 +8,7 @@ from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.tasks.part_scores import count_parts
 from pointlift.tasks.scenes import PointPredictions
-from pointlift.tasks.shapes import PartPredictions, Predictions, Prompts, Shapes
+from pointlift.tasks.shapes import EpochEmbeddings, PartPredictions, Predictions, Prompts, Shapes, SubsetPredictions
 
 NUM_CLASSES, WIDTH, PER_CLASS = 4, 6, 12
 RECIPE = {"epochs": 2, "batch_size": 4, "learning_rate": 0.1}
@@ -21,6 +21,7 @@ LEARN_NOTHING = {"retrieval", "zero_shot"}
 CHANCE = {
     "retrieval": (sum(1 / n for n in range(1, 16)) * (1 - 2 / 14) + 2 * 15 / 14) / 15,
     "semantic_segmentation": 1 / 7,
+    "speed_to_target": 0.0,  # who answers by chance does not get there
 }
 
 
@@ -28,7 +29,8 @@ def block(kind: str) -> dict:
     """The least a block of this kind must say."""
     found = {"kind": kind, "dataset": "toy"}
     required = {name for name, field in rooms.settings_class("tasks", kind).model_fields.items() if field.is_required()}
-    return found | ({"recipe": RECIPE} if "recipe" in required else {})
+    found |= {"recipe": RECIPE} if "recipe" in required else {}
+    return found | ({"target": 0.9, "window": 2} if "target" in required else {})
 
 
 def task_of(kind: str):
@@ -44,6 +46,10 @@ def answers(kind: str, clear: bool, seed: int = 0):
         return part_answers(rng, clear)
     if rooms.settings_class("tasks", kind).answers == "point_predictions":
         return point_answers(rng, clear)
+    if rooms.settings_class("tasks", kind).answers == "epoch_embeddings":
+        return epoch_embeddings(rng, noise)
+    if rooms.settings_class("tasks", kind).answers == "subset_predictions":
+        return subset_answers(task_of(kind), rng, noise)
     if rooms.settings_class("tasks", kind).finetunes:
         kept = SPLIT > 0
         logits = np.eye(NUM_CLASSES)[LABEL[kept]] + noise * rng.normal(size=(3, kept.sum(), NUM_CLASSES))
@@ -51,6 +57,17 @@ def answers(kind: str, clear: bool, seed: int = 0):
         return Predictions(ids, np.arange(3), logits.astype(np.float32), LABEL[kept], SPLIT[kept], 24)
     values = rng.normal(size=(NUM_CLASSES, WIDTH))[LABEL] + noise * rng.normal(size=(len(LABEL), WIDTH))
     return Shapes(IDS, values.astype(np.float32), LABEL, SPLIT, NUM_CLASSES)
+
+
+def epoch_embeddings(rng, noise: float) -> EpochEmbeddings:
+    """Of train and test, before and after training: around the centres of classes, and answered right or by chance."""
+    kept = SPLIT != 1
+    label = LABEL[kept]
+    centres = rng.normal(size=(NUM_CLASSES, WIDTH))
+    embedding = centres[label] + noise * rng.normal(size=(2, len(label), WIDTH))
+    logits = np.eye(NUM_CLASSES)[label] + noise * rng.normal(size=(2, len(label), NUM_CLASSES))
+    ids, weight = tuple(np.array(IDS)[kept]), np.stack([centres, centres])
+    return EpochEmbeddings(ids, np.array([-1, 1]), embedding, logits, label, SPLIT[kept], 24, weight)
 
 
 def part_answers(rng, clear: bool) -> PartPredictions:
@@ -66,6 +83,16 @@ def part_answers(rng, clear: bool) -> PartPredictions:
     arrays = {"epoch": np.arange(3), "label": LABEL[kept], "split": SPLIT[kept], "own": own, "hits": hits}
     arrays |= {"answered": answered, "free_hits": hits, "free_answered": answered, "labelled": counts[0].labelled}
     return PartPredictions(tuple(np.array(IDS)[kept]), arrays, 24, tuple(f"class{one}" for one in range(NUM_CLASSES)))
+
+
+def subset_answers(task, rng, noise: float) -> SubsetPredictions:
+    """Of every number that is reported, the scores of all its draws on the test split."""
+    each = [(size, draw, phase) for _, size, phase in task.measured() for draw in range(task.settings.draws)]
+    kept = SPLIT == 2
+    logits = np.eye(NUM_CLASSES)[LABEL[kept]] + noise * rng.normal(size=(len(each), kept.sum(), NUM_CLASSES))
+    size, draw, phase = (np.array(column) for column in zip(*each, strict=True))
+    ids = tuple(np.array(IDS)[kept])
+    return SubsetPredictions(ids, size, draw, phase, logits.astype(np.float32), LABEL[kept], 24)
 
 
 def point_answers(rng, clear: bool) -> PointPredictions:

@@ -35,12 +35,12 @@ def build_head(settings: ClassificationSettings, student_width: int, num_classes
 
 
 def class_weight(head: nn.Module) -> Tensor | None:
-    """What a head that is linear in eval mode multiplies an embedding by, (K, C); None for one that is not.
+    """What a head that is linear in eval mode multiplies an embedding by, a copy (K, C); None for one that is not.
 
     A batch norm of the class scores is linear then: it scales the row of its class.
     """
     if isinstance(head, nn.Linear):
-        return head.weight.detach()
+        return head.weight.detach().clone()
     linear, norm = head if isinstance(head, nn.Sequential) and len(head) == 2 else (None, None)
     if isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d) and norm.running_var is not None:
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
