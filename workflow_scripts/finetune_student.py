@@ -39,8 +39,11 @@ def main(arguments: argparse.Namespace) -> None:
     task = tasks.build(parse(tasks.Settings, settings.task, "task"))
     read = read_scenes if task.settings.reads_scenes else read_clouds
     shapes = read(arguments.manifest, arguments.points)
-    beside = companion(arguments, settings, shape_of(student)) if settings.form == "joint" else None
-    finetuning = Finetuning(task, student, shapes, settings.seed, beside)
+    if hasattr(task, "finetuning"):
+        finetuning = task.finetuning(student, shapes, settings.seed)
+    else:
+        beside = companion(arguments, settings, shape_of(student)) if settings.form == "joint" else None
+        finetuning = Finetuning(task, student, shapes, settings.seed, beside)
     folder = arguments.output.parent
     finetuning.run(settings, folder, **training_options(arguments))
     save_student(folder / "weights.safetensors", finetuning.deployed(), arguments.settings)

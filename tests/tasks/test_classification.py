@@ -181,5 +181,7 @@ def test_the_authors_protocol_reports_the_epoch_best_on_test_alone():
     assert next(value.value for value in ours.evaluate(answers).values if value.selection == "last") == 0.0
     (value,) = theirs.evaluate(answers).values
     assert (value.metric, value.value, value.selection) == ("accuracy", 0.666, "oracle_test")
+    (value,) = build(settings(protocol="image2point_authors")).evaluate(answers).values
+    assert (value.metric, value.value, value.selection) == ("accuracy", pytest.approx(2 / 3), "oracle_test")
     with pytest.raises(ConfigError, match=r"protocol 'mine' is not allowed: .* knows pointmcd_authors"):
         settings(protocol="mine")

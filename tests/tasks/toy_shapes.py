@@ -17,3 +17,11 @@ def toy_shapes(spread: float, seed: int, sizes: Sequence[int]) -> Shapes:
     values = np.random.default_rng(50).normal(size=(len(sizes), 5))[label] + spread * rng.normal(size=(len(label), 5))
     ids = tuple(f"class{one}-{number:03d}" for number, one in enumerate(label))
     return Shapes(ids, values.astype(np.float32), label, split, len(sizes))
+
+
+def toy_clouds(sizes: Sequence[int], seed: int = 0, points: int = 6) -> Shapes:
+    """Small clouds around a place of their class; splits as of ``toy_shapes``."""
+    whole = toy_shapes(0.5, seed, sizes)
+    noise = 0.3 * np.random.default_rng(seed + 1).normal(size=(len(whole.ids), points, 3))
+    values = (whole.values[:, None, :3] + noise).astype(np.float32)
+    return Shapes(whole.ids, values, whole.label, whole.split, whole.num_classes)

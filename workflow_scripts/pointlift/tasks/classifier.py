@@ -98,9 +98,11 @@ class Classifier(nn.Module):
         values = {} if self.method is None else dict(self.method(output, batch))
         if "orthogonality" in output.losses and "orthogonality_loss" not in values and self.settings.regime == "all":
             values["orthogonality_loss"] = self.settings.orthogonality_weight * output.losses["orthogonality"]
-        logits_BK = self.head(output.embedding).float()
+        return values | self.judged(self.head(output.embedding).float(), batch)
+
+    def judged(self, logits_BK: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The task's own loss and what is reported with it, of class scores (B, K)."""
         task_loss = smoothed_cross_entropy(logits_BK, batch["label"], self.settings.label_smoothing)
-        values["task_loss"] = self.settings.task_weight * task_loss
         with torch.no_grad():
-            values["train_accuracy"] = (logits_BK.argmax(dim=1) == batch["label"]).float().mean()
-        return values
+            accuracy = (logits_BK.argmax(dim=1) == batch["label"]).float().mean()
+        return {"task_loss": self.settings.task_weight * task_loss, "train_accuracy": accuracy}

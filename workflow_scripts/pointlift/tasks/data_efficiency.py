@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
+from pointlift.contracts.subset_blocks import rising_shares
 from pointlift.contracts.task_blocks import FrozenSettings
-from pointlift.tasks.draws import drawn_orders, mean_and_spread, right_over_draws
+from pointlift.tasks.draws import draw_share, mean_and_spread, right_over_draws, share_metric
 from pointlift.tasks.judgement import Judgement
 from pointlift.tasks.linear_model import single_threaded
 from pointlift.tasks.shapes import Shapes
@@ -38,18 +38,7 @@ class Settings(FrozenSettings):
     """scikit-learn's C of the logistic regression; fixed, for a share of one shape leaves nothing to validate on."""
     use_val: bool = False
     """Draw from train and val. Else the val split is left alone."""
-
-    @field_validator("shares")
-    @classmethod
-    def _rise(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
-        if list(shares) != sorted(shares) or len({f"{100 * share:g}" for share in shares}) < len(shares):
-            raise ValueError("shares must rise, none twice")
-        return shares
-
-
-def metric_name(share: float) -> str:
-    """accuracy_5_percent."""
-    return f"accuracy_{100 * share:g}_percent"
+    _rise = field_validator("shares")(rising_shares)
 
 
 def build(settings: Settings) -> DataEfficiency:
@@ -76,7 +65,7 @@ class DataEfficiency:
             draws = [self.draw(shapes, share, number) for number in range(settings.draws)]
             with single_threaded():
                 right = right_over_draws(shapes, draws, pool, settings.strength)
-            metric, num_train = metric_name(share), len(draws[0])
+            metric, num_train = share_metric(share), len(draws[0])
             log.info("%s: %d of %d training shapes", metric, num_train, len(pool))
             values += mean_and_spread(metric, float(right.mean()), right.mean(axis=1))
             outcomes[metric] = tuple(right.mean(axis=0).tolist())
@@ -85,9 +74,7 @@ class DataEfficiency:
 
     def draw(self, shapes: Shapes, share: float, number: int) -> Array:
         """Rows of draw ``number``, ascending: of every class its share, rounded half up, at least one shape."""
-        orders = drawn_orders(shapes, self._pool(shapes), "data_efficiency", number).values()
-        kept = [order[: max(1, int(np.floor(share * len(order) + 0.5)))] for order in orders]
-        return np.sort(np.concatenate(kept))
+        return draw_share(shapes, self._pool(shapes), share, number)
 
     def _pool(self, shapes: Shapes) -> Array:
         return shapes.rows("train", "val") if self.settings.use_val else shapes.rows("train")

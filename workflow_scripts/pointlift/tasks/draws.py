@@ -1,16 +1,27 @@
-"""Small training sets, drawn several times: nested, the same for all runs; one linear classifier for each."""
+"""Small training sets, drawn several times: nested, the same for all runs; a linear classifier for each where asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
 from pointlift.tasks.linear_model import fit_linear
 from pointlift.tasks.shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A small training set: the size it was asked for (shots per class, or a share), its draw, and its rows, rising."""
+
+    size: float
+    draw: int
+    rows: Array
 
 
 def drawn_orders(shapes: Shapes, pool: Array, word: str, number: int) -> dict[int, Array]:
@@ -25,6 +36,33 @@ def drawn_orders(shapes: Shapes, pool: Array, word: str, number: int) -> dict[in
         rng = np.random.default_rng(stable_seed(word, number, *(shapes.ids[row] for row in members)))
         orders[int(one)] = members[rng.permutation(len(members))]
     return orders
+
+
+def draw_shots(shapes: Shapes, pool: Array, shots: int, number: int) -> Array:
+    """Rows of draw ``number``, ascending: ``shots`` of every class that has rows in ``pool``.
+
+    Raises ``ArtifactError`` naming the class that has fewer.
+    """
+    orders = drawn_orders(shapes, pool, "few_shot", number)
+    for one, order in orders.items():
+        if len(order) < shots:
+            raise ArtifactError(
+                f"few_shot: shots {shots} needs {shots} training shapes of every class, class {one} "
+                f"(with {min(shapes.ids[row] for row in order)}) has {len(order)}; lower shots"
+            )
+    return np.sort(np.concatenate([order[:shots] for order in orders.values()]))
+
+
+def draw_share(shapes: Shapes, pool: Array, share: float, number: int) -> Array:
+    """Rows of draw ``number``, ascending: of every class its share, rounded half up, at least one shape."""
+    orders = drawn_orders(shapes, pool, "data_efficiency", number).values()
+    kept = [order[: max(1, int(np.floor(share * len(order) + 0.5)))] for order in orders]
+    return np.sort(np.concatenate(kept))
+
+
+def share_metric(share: float) -> str:
+    """accuracy_5_percent."""
+    return f"accuracy_{100 * share:g}_percent"
 
 
 def right_over_draws(shapes: Shapes, draws: Sequence[Array], pool: Array, strength: float) -> Array:

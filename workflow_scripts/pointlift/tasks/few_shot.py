@@ -18,11 +18,10 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from pointlift.contracts.episodes import EpisodePlan, committed_names, metric_names, nested_shots, read_committed
-from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
 from pointlift.contracts.task_blocks import FrozenSettings
-from pointlift.tasks.draws import drawn_orders, mean_and_spread, right_over_draws
+from pointlift.tasks.draws import draw_shots, mean_and_spread, right_over_draws
 from pointlift.tasks.episode_rows import FoldRows, draw_from, item_names, place
 from pointlift.tasks.judgement import Judgement
 from pointlift.tasks.linear_model import fit_linear, single_threaded
@@ -155,14 +154,7 @@ class FewShot:
 
         Raises ``ArtifactError`` naming the class that has fewer.
         """
-        orders = drawn_orders(shapes, self._pool(shapes), "few_shot", number)
-        for one, order in orders.items():
-            if len(order) < shots:
-                raise ArtifactError(
-                    f"few_shot: shots {shots} needs {shots} training shapes of every class, class {one} "
-                    f"(with {min(shapes.ids[row] for row in order)}) has {len(order)}; lower shots"
-                )
-        return np.sort(np.concatenate([order[:shots] for order in orders.values()]))
+        return draw_shots(shapes, self._pool(shapes), shots, number)
 
     def _pool(self, shapes: Shapes) -> Array:
         return shapes.rows("train", "val") if self.settings.use_val else shapes.rows("train")

@@ -9,7 +9,13 @@ from typing import Any
 
 from pointlift.contracts.blocks import Answers, TaskSettings
 from pointlift.tasks.scenes import read_box_predictions, read_point_predictions
-from pointlift.tasks.shapes import read_embeddings, read_epoch_embeddings, read_part_predictions, read_predictions
+from pointlift.tasks.shapes import (
+    read_embeddings,
+    read_epoch_embeddings,
+    read_part_predictions,
+    read_predictions,
+    read_subset_predictions,
+)
 
 #: By the kind of shard: from a manifest and a shard to what ``evaluate`` takes.
 READERS: dict[Answers, Callable[[Path, Path], Any]] = {
@@ -17,6 +23,7 @@ READERS: dict[Answers, Callable[[Path, Path], Any]] = {
     "predictions": read_predictions,
     "part_predictions": read_part_predictions,
     "epoch_embeddings": read_epoch_embeddings,
+    "subset_predictions": read_subset_predictions,
     "point_predictions": read_point_predictions,
     "box_predictions": read_box_predictions,
 }

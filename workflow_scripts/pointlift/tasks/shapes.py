@@ -131,6 +131,34 @@ class PartPredictions:
         return PartCounts(self.arrays["labelled"], answered, hits)
 
 
+@dataclass(frozen=True)
+class SubsetPredictions:
+    """Answers on the test split of students that were finetuned on small sets; see the stage of this name.
+
+    size, draw, phase : (E,), of which training; logits : (E, S, K) float32; label : (S,).
+    num_train : labelled shapes of the largest set.
+    """
+
+    ids: tuple[str, ...]
+    size: Array
+    draw: Array
+    phase: Array
+    logits: Array
+    label: Array
+    num_train: int
+
+    def of(self, size: float, phase: int = 0) -> Array:
+        """Class scores (draws, S, K) after the trainings on sets of this size, draw by draw.
+
+        Raises ``ArtifactError`` where there are none.
+        """
+        chosen = np.flatnonzero((self.size == size) & (self.phase == phase))
+        if len(chosen) == 0:
+            raise ArtifactError(f"no student was finetuned on sets of size {size:g}; delete its predictions, run again")
+        scores: Array = self.logits[chosen[np.argsort(self.draw[chosen], kind="stable")]]
+        return scores
+
+
 def read_clouds(manifest: Path, points: Sequence[Path]) -> Shapes:
     """The valid clouds of a dataset; all must have the same number of points."""
     shard = read_stages(points, "points")
@@ -199,6 +227,13 @@ def read_part_predictions(manifest: Path, predictions: Path) -> PartPredictions:
     names = dict(zip(listed["label"], listed["class_name"], strict=True))
     class_names = tuple(str(names.get(label, "")) for label in range(max(names) + 1))
     return PartPredictions(shard.ids, shard.arrays, int(shard.attributes["num_train"]), class_names)
+
+
+def read_subset_predictions(manifest: Path, predictions: Path) -> SubsetPredictions:
+    """Read predictions of students on small sets and check that they are of this manifest's shapes and labels."""
+    shard = _read_answers(manifest, predictions, "subset_predictions")
+    arrays = {name: shard[name] for name in ("size", "draw", "phase", "logits", "label")}
+    return SubsetPredictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
 
 
 def _read_answers(manifest: Path, predictions: Path, kind: str) -> Shard:
