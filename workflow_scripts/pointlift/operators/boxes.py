@@ -156,6 +156,9 @@ def _aligned_overlap(one: Tensor, other: Tensor) -> Tensor:
 
 def _enclosing(viewer: Tensor, boxes: Tensor) -> Tensor:
     """Volume of the smallest box around both along the axes of the viewer."""
-    footprint, half = _seen_from(viewer, boxes), viewer[..., 3:5] / 2
-    level = torch.maximum(footprint.amax(-2), half) - torch.minimum(footprint.amin(-2), -half)
+    centre = _turned(boxes[..., :2] - viewer[..., :2], -viewer[..., 6])
+    turn = boxes[..., 6:] - viewer[..., 6:]
+    reach = (turn.cos().abs() * boxes[..., 3:5] + turn.sin().abs() * boxes[..., 3:5].flip(-1)) / 2
+    half = viewer[..., 3:5] / 2
+    level = torch.maximum(centre + reach, half) - torch.minimum(centre - reach, -half)
     return level[..., 0] * level[..., 1] * _span(2, viewer, boxes)
