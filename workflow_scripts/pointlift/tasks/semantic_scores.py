@@ -3,8 +3,8 @@
 A class's intersection over union (Jaccard index) is over the points of all scenes at once, not a mean over scenes
 (Everingham et al., PASCAL VOC, IJCV 2015, section 4.1.4). The mean is over the classes that are labelled or answered
 somewhere: one that is answered but nowhere labelled counts 0, one that is neither is left out. Where every class
-occurs, as in Area 5 of S3DIS, this is the field's number; the code of SemanticKITTI counts a class that is neither as 0
-(recalled, not checked against it).
+occurs, as in Area 5 of S3DIS, this is the field's number; the official evaluation of SemanticKITTI (iouEval of its
+published tools) counts a class that is neither as 0: on a part of sequence 08 without such a class it gives less.
 """
 
 from __future__ import annotations

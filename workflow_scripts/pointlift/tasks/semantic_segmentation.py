@@ -14,7 +14,7 @@ from pointlift.contracts.scenes import Scene
 from pointlift.contracts.shards import Array
 from pointlift.contracts.task_blocks import SegmentationSettings
 from pointlift.tasks import semantic_scores as scores
-from pointlift.tasks.judgement import Judgement
+from pointlift.tasks.judgement import Judgement, best_on_test
 from pointlift.tasks.part_scores import PartCounts, count_parts
 from pointlift.tasks.scenes import PointPredictions, Scenes
 
@@ -145,9 +145,8 @@ class SemanticSegmentation:
             raise ArtifactError("semantic_segmentation: no point of the test scenes has a class; nothing can be judged")
         ids = tuple(predictions.ids[row] for row in test)
         if self.settings.protocol is not None:
-            best_on_test = max(scores.mean_iou_compat(scores.pooled(counts, test)) for counts in epochs)
-            value = Value(metric="mean_iou_compat", value=best_on_test, selection="oracle_test")
-            return Judgement(values=(value,), test_ids=ids, n_train=predictions.num_train)
+            on_test = [scores.mean_iou_compat(scores.pooled(counts, test)) for counts in epochs]
+            return best_on_test("mean_iou_compat", on_test, ids, predictions.num_train, cut=False)
         values = _values(epochs[-1], test, "last")
         if epochs[-1].labelled[val].any():
             best = int(np.argmax([scores.mean_iou(scores.pooled(counts, val)) for counts in epochs]))
