@@ -26,8 +26,8 @@ def loaded_ids(dataset):
 def test_the_room_has_the_kinds_that_config_may_name():
     assert MESHES == ["folder", "modelnet", "princeton", "procedural", "psb", "shapenet"]
     assert POINTS == [
-        "modelnet_h5", "modelnet_resampled", "s3dis", "scannet", "scanobjectnn", "semantickitti", "shapenet_part",
-        "sunrgbd",
+        "modelnet_h5", "modelnet_resampled", "procedural_frames", "procedural_rooms", "s3dis", "scannet",
+        "scanobjectnn", "semantickitti", "shapenet_part", "sunrgbd",
     ]  # fmt: skip
 
 
@@ -115,13 +115,13 @@ def test_scenes_have_no_class_and_their_names_stand_once(kind, open_dataset, set
 @pytest.mark.parametrize("kind", POINTS)
 def test_points_name_their_protocol(kind, settings_of):
     first = {"subsample": "first", "num_points": 100}
-    names = [
-        settings_of(kind, **changes).required_protocol()
-        for changes in ({}, first, {"subsample": "random", "num_points": 99}, {"partial": False})
-    ]
-    other_units = not settings_of(kind).keep_coordinates
-    names.append(settings_of(kind, **first, keep_coordinates=other_units).required_protocol())
-    assert len(set(names)) == 5
+    fields = rooms.settings_class("datasets", kind).model_fields
+    other_set = {"partial": False} if "partial" in fields else {"colour": False}
+    changed = [{}, first, {"subsample": "random", "num_points": 99}, other_set]
+    if not settings_of(kind).has_views:  # frames stay where their cameras stand
+        changed.append(first | {"keep_coordinates": not settings_of(kind).keep_coordinates})
+    names = [settings_of(kind, **changes).required_protocol() for changes in changed]
+    assert len(set(names)) == len(changed)
     for name in names:
         assert settings_of(kind, protocol=name).protocol == name  # it is one that a block may say
 
@@ -145,7 +145,7 @@ def test_an_unknown_id_is_a_clear_error(kind, open_dataset):
             load(wrong)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "procedural"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("procedural")])
 @pytest.mark.parametrize("folder", [None, "missing"])
 def test_a_missing_folder_says_what_to_do(kind, folder, tmp_path, settings_of):
     with pytest.raises(PointliftError, match=r"folder|archive"):

@@ -8,36 +8,22 @@ their structure does.
 from __future__ import annotations
 
 import hashlib
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pointlift.contracts.dataset import Entry
 from pointlift.contracts.dataset_blocks import DatasetSettings
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import stable_seed
-from pointlift.contracts.settings import Settings as BaseSettings
+from pointlift.contracts.procedural_blocks import SplitSettings
 from pointlift.datasets.assembly import Draw
 from pointlift.datasets.families import FAMILIES, PART_NAMES
-from pointlift.datasets.source_folder import SplitName
+from pointlift.datasets.split_order import split_of_index
 from pointlift.geometry.meshes import Mesh, clean
-
-
-class SplitSettings(BaseSettings):
-    """Sizes of the splits within each class, as counts or as shares: only their proportions matter."""
-
-    train: float = Field(default=0.6, ge=0.0)
-    val: float = Field(default=0.1, ge=0.0)
-    test: float = Field(default=0.3, ge=0.0)
-
-    @model_validator(mode="after")
-    def _some(self) -> SplitSettings:
-        if self.train + self.val + self.test <= 0:
-            raise ValueError("at least one of train, val, test must be above 0")
-        return self
 
 
 class Settings(DatasetSettings):
@@ -105,7 +91,7 @@ class Procedural:
         assert mesh.part_label is not None  # noqa: S101
         arrays = (mesh.vertices.astype("<f8"), mesh.faces.astype("<i8"), mesh.part_label.astype("<i2"))
         sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-        return Entry(name, _split_of_index(self._settings.splits, index), "", sha256)
+        return Entry(name, split_of_index(self._settings.splits, index), "", sha256)
 
     def load(self, shape_id: str) -> Mesh:
         """The mesh, with an index in ``part_names`` for every face."""
@@ -141,19 +127,3 @@ def _about(axis: int, angle: float) -> np.ndarray[tuple[int, int], np.dtype[np.f
     matrix[[first, second], [first, second]] = np.cos(angle)
     matrix[first, second], matrix[second, first] = -np.sin(angle), np.sin(angle)
     return matrix
-
-
-@cache
-def _split_of_index(splits: SplitSettings, wanted: int) -> SplitName:
-    """Split of shape ``wanted`` of every class: from shape 0 on, always the one furthest behind its share.
-
-    So a larger ``shapes_per_class`` leaves the splits of the first shapes as they are, and counts come out exact
-    whenever ``shapes_per_class`` is their sum.
-    """
-    names: tuple[SplitName, ...] = ("train", "val", "test")
-    sizes = np.array([splits.train, splits.val, splits.test])
-    shares, given, chosen = sizes / sizes.sum(), np.zeros(3), 0
-    for index in range(wanted + 1):
-        chosen = int(np.argmax(np.round(shares * (index + 1) - given, 9)))
-        given[chosen] += 1
-    return names[chosen]
