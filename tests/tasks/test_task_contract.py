@@ -7,7 +7,7 @@ from pointlift import rooms
 from pointlift.contracts.blocks import TaskSettings
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.tasks.part_scores import count_parts
-from pointlift.tasks.scenes import PointPredictions
+from pointlift.tasks.scenes import BoxPredictions, PointPredictions
 from pointlift.tasks.shapes import EpochEmbeddings, PartPredictions, Predictions, Prompts, Shapes, SubsetPredictions
 
 NUM_CLASSES, WIDTH, PER_CLASS = 4, 6, 12
@@ -46,6 +46,8 @@ def answers(kind: str, clear: bool, seed: int = 0):
         return part_answers(rng, clear)
     if rooms.settings_class("tasks", kind).answers == "point_predictions":
         return point_answers(rng, clear)
+    if rooms.settings_class("tasks", kind).answers == "box_predictions":
+        return box_answers(rng, clear)
     if rooms.settings_class("tasks", kind).answers == "epoch_embeddings":
         return epoch_embeddings(rng, noise)
     if rooms.settings_class("tasks", kind).answers == "subset_predictions":
@@ -105,6 +107,20 @@ def point_answers(rng, clear: bool) -> PointPredictions:
     arrays = {"epoch": np.arange(3), "split": SPLIT[kept], "hits": hits, "answered": answered}
     arrays |= {"labelled": counts[0].labelled}
     return PointPredictions(tuple(np.array(IDS)[kept]), arrays, 24, tuple("abcd"))
+
+
+def box_answers(rng, clear: bool) -> BoxPredictions:
+    """Three boxes of every class in each scene, all found; their classes are right, or said by chance."""
+    kept = SPLIT > 0
+    truth = np.zeros((kept.sum(), 12, 7), dtype=np.float32)
+    truth[..., 0], truth[..., 3:6] = 2.0 * np.arange(12), 1.0
+    label = np.tile(np.arange(12, dtype=np.int16) % NUM_CLASSES, (len(truth), 1))
+    said = np.eye(NUM_CLASSES)[label] if clear else rng.dirichlet(np.ones(NUM_CLASSES), label.shape)
+    arrays = {"epoch": np.arange(3), "split": SPLIT[kept], "truth": truth, "truth_label": label}
+    arrays |= {"boxes": np.tile(truth, (3, 2, 1, 1, 1)), "scores": np.tile(said.astype(np.float32), (3, 2, 1, 1, 1))}
+    arrays["inside"] = np.full(arrays["boxes"].shape[:-1], 50, dtype=np.int32)
+    names = tuple(f"class{one}" for one in range(NUM_CLASSES))
+    return BoxPredictions(tuple(np.array(IDS)[kept]), arrays, 24, names)
 
 
 def prompts_of(shapes: Shapes) -> Prompts:
