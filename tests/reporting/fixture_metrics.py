@@ -10,6 +10,11 @@ from pointlift.contracts.images import pack_images
 from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.metrics import Metrics, write_metrics
 from pointlift.contracts.stages import write_stage
+from pointlift.reporting.leaderboard import leaderboard_rows
+from pointlift.reporting.page import render_page
+from pointlift.reporting.slices import PageSettings
+from pointlift.reporting.summary import summary_rows
+from pointlift.reporting.task_curves import task_curves
 
 TEST_IDS = tuple(f"chair-down-{index:05d}" for index in range(60))
 ABOUT = {"task": "classification", "dataset": "down", "protocol": "down/12-8/transfer"}
@@ -92,3 +97,18 @@ def write_views(folder: Path, dataset: str, ids: tuple[str, ...], unusable: dict
     path = folder / "views" / dataset / "ring6" / "0000.safetensors"
     write_stage(path, "views", ids, arrays, quarantine=unusable)
     return path
+
+
+def render_with(metrics: list[Metrics], settings: PageSettings | None = None) -> str:
+    """The page of these metrics alone."""
+    return render_page(
+        settings or PageSettings(suite="mini", seeds=(0, 1)),
+        summary=summary_rows("mini", metrics),
+        leaderboard=leaderboard_rows("mini", metrics),
+        cost=[],
+        quarantine=[],
+        trainings=[],
+        sheets=[],
+        provenance={},
+        curves=task_curves(metrics),
+    )

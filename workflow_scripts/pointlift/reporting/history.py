@@ -40,6 +40,11 @@ def read_histories(paths: Sequence[Path]) -> list[Training]:
     return [Training(*name, curves=groups[name]) for name in sorted(groups)]
 
 
+def last_step(path: str) -> int | None:
+    """Optimiser steps of a whole training; None where its history lies elsewhere."""
+    return int(_records(Path(path))[-1]["step"]) if Path(path).is_file() else None
+
+
 def _names(folders: Sequence[Path]) -> dict[Path, tuple[str, str]]:
     """(first part, the rest) of every folder below the one that holds them all."""
     if not folders:

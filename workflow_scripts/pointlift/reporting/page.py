@@ -17,7 +17,10 @@ from pointlift.reporting.contact_sheet import Sheet
 from pointlift.reporting.figures import NUM_COLOURS, interval_bar, line_chart
 from pointlift.reporting.history import Points, Training
 from pointlift.reporting.slices import PageSettings
+from pointlift.reporting.speed import TASK as SPEED
+from pointlift.reporting.speed import seconds_per_step, speed_tables
 from pointlift.reporting.tables import Row, number, to_number
+from pointlift.reporting.task_curves import TaskCurves
 from pointlift.reporting.verdict import measured, verdicts
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -42,6 +45,7 @@ def render_page(
     trainings: Sequence[Training],
     sheets: Sequence[Sheet],
     provenance: Mapping[str, Any],
+    curves: Sequence[TaskCurves] = (),
 ) -> str:
     """The page as text. Everything that comes from data is escaped; the same input gives the same text."""
     found = cells(leaderboard)
@@ -62,11 +66,12 @@ def render_page(
         measured=measured(settings.suite, leaderboard) if leaderboard else "Nothing was measured.",
         verdicts=verdicts(found, summary),
         sections=[
-            ("Results", [cell for cell in headline if cell.primary]),
-            ("More metrics", [cell for cell in headline if not cell.primary]),
+            ("Results", [cell for cell in headline if _is_shown(cell)]),
+            ("More metrics", [cell for cell in headline if not _is_shown(cell)]),
             ("Other selections, not the headline", [cell for cell in found if cell.selection != HEADLINE_SELECTION]),
         ],
-        panels=_panels(trainings),
+        speeds=speed_tables(summary, leaderboard, seconds_per_step(settings.speeds)),
+        panels=_panels(trainings) | _task_panels(curves),
         sheets=[sheet for sheet in sheets if sheet.strips],
         quarantine=quarantine,
         cost_by_phase=_cost_lines(_by_phase(cost)),
@@ -103,6 +108,20 @@ def _panels(trainings: Iterable[Training]) -> dict[str, list[Panel]]:
             chart = line_chart(f"{training.phase}, {training.name}: {family} by epoch", curves)
             panels.setdefault(training.phase, []).append(Panel(training.name, chart, tuple(curves)))
     return panels
+
+
+def _task_panels(curves: Iterable[TaskCurves]) -> dict[str, list[Panel]]:
+    """Charts by task, dataset and protocol: one measure of all runs, or of some where they are many."""
+    panels: dict[str, list[Panel]] = {}
+    for each in curves:
+        chart = line_chart(f"{each.title}: {each.measure} by epoch", each.lines)
+        panels.setdefault(each.title, []).append(Panel(each.measure, chart, tuple(each.lines)))
+    return panels
+
+
+def _is_shown(cell: Cell) -> bool:
+    """Whether a table stands first. What there is of speed stands in one table: means leave out who did not arrive."""
+    return cell.primary and cell.task != SPEED
 
 
 def _family(name: str, lines: Sequence[Points]) -> str:

@@ -45,6 +45,17 @@ class CollectSettings(BaseSettings):
     """Taken so that both steps may be handed the same slice; the tables do not hold it."""
 
 
+class SpeedEntry(BaseSettings):
+    """A finetuning whose steps to a target accuracy are counted: where its time and its steps are written."""
+
+    run: str
+    dataset: str
+    protocol: str
+    seed: int
+    benchmark: str
+    history: str
+
+
 class PageSettings(BaseSettings):
     """What ``draw_report`` is told."""
 
@@ -56,6 +67,8 @@ class PageSettings(BaseSettings):
     """What makes the page again; empty: ``make benchmark SUITE=<suite>``."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The blocks of config.yaml behind the suite: shown, with their digest."""
+    speeds: tuple[SpeedEntry, ...] = ()
+    """Of tasks that look for a target accuracy."""
 
 
 class LearnedFrom(BaseSettings):
