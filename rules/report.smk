@@ -48,6 +48,7 @@ rule draw_report:
         cost=f"results/report/{SUITE}/cost.csv",
         quarantine=f"results/report/{SUITE}/quarantine.csv",
         histories=GRAPH.histories(),
+        metrics=TARGETS.tasks,
         views=TARGETS.views,
         manifests=[GRAPH.manifest(dataset) for dataset in GRAPH.datasets_used],
     output:
@@ -70,7 +71,7 @@ rule draw_report:
     shell:
         "python workflow_scripts/draw_report.py --settings {params.settings:q} --summary {input.summary:q}"
         " --leaderboard {input.leaderboard:q} --cost {input.cost:q} --quarantine {input.quarantine:q}"
-        " --history {input.histories:q} --views {input.views:q} --manifests {input.manifests:q}"
+        " --history {input.histories:q} --metrics {input.metrics:q} --views {input.views:q} --manifests {input.manifests:q}"
         " --output {output.page:q} > {log:q} 2>&1"
 
 

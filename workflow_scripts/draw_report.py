@@ -1,10 +1,12 @@
 """Draw report.html from the tables of ``collect_metrics``, training histories and renders: one file, no network."""
 
+from pathlib import Path
 from typing import Any
 
 from pointlift.contracts.command import Parser, run
 from pointlift.contracts.files import write_text
 from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.metrics import read_metrics
 from pointlift.contracts.settings import parse
 from pointlift.reporting import tables
 from pointlift.reporting.contact_sheet import contact_sheets
@@ -13,6 +15,7 @@ from pointlift.reporting.page import render_page
 from pointlift.reporting.provenance import gather
 from pointlift.reporting.quarantine import dataset_name
 from pointlift.reporting.slices import PageSettings
+from pointlift.reporting.task_curves import task_curves
 
 
 def main(arguments: Any) -> None:
@@ -27,6 +30,7 @@ def main(arguments: Any) -> None:
         trainings=read_histories(arguments.history),
         sheets=contact_sheets(arguments.views, manifests),
         provenance=gather(settings.provenance, settings.config),
+        curves=task_curves(read_metrics(path) for path in arguments.metrics),
     )
     write_text(arguments.output, page)
 
@@ -34,4 +38,5 @@ def main(arguments: Any) -> None:
 if __name__ == "__main__":
     lists = ("history", "views", "manifests")
     parser = Parser(__doc__).add_paths("summary", "leaderboard", "cost", "quarantine", *lists, many=lists)
+    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="of tasks that keep curves")
     run(main, parser.add_paths("output").parse_args())

@@ -18,6 +18,22 @@ def cost_entries(graph: Graph) -> list[Entry]:
     return [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
 
 
+def speed_entries(graph: Graph) -> list[Entry]:
+    """Where the time and the steps of every finetuning are written that looks for a target accuracy."""
+    entries = []
+    for run, task, dataset in graph.evaluations:
+        if task == "speed_to_target":
+            for seed in graph.config.chosen.seeds:
+                words = [run, task, dataset, graph.protocol_in_path(run, task, dataset), f"seed{seed}"]
+                paths = {
+                    "benchmark": f"{graph.results}/benchmarks/finetune_student/{'.'.join(words)}.tsv",
+                    "history": f"{graph.finetuned_folder(run, task, dataset, seed)}/history.jsonl",
+                }
+                about = {"run": run, "dataset": dataset, "protocol": graph.protocol(run, task, dataset), "seed": seed}
+                entries.append({**about, **paths})
+    return entries
+
+
 def _entry(
     graph: Graph, phase: str, words: list[str], files: list[str], *, run: str = "", torch: bool = False
 ) -> Entry:

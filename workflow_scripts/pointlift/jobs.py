@@ -21,7 +21,7 @@ from pointlift.contracts.hashing import canonical_json, digest, file_sha256
 from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.raw_data import licence_name
 from pointlift.contracts.settings import Settings
-from pointlift.costs import cost_entries
+from pointlift.costs import cost_entries, speed_entries
 from pointlift.graph import Graph
 from pointlift.model_cards import cards_settings
 from pointlift.raw_data import gate_of
@@ -242,12 +242,14 @@ class Jobs:
         return canonical_json({"suite": suite, "seeds": seeds, "cost": costs, "disjoint": disjoint})
 
     def draw_report(self) -> str:
-        """The suite, its seeds, and one digest of every block it rests on."""
+        """The suite, its seeds, one digest of every block it rests on, and where steps to a target were timed."""
         config = self.config
         chosen = {name: _dump(config.runs[name]) for name in config.chosen.runs}
         used = {"runs": chosen, "rows": [self._made_of(config.runs[r], t, d) for r, t, d in self.graph.evaluations]}
         provenance = {"config": digest(used)}
-        return canonical_json({"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance})
+        speeds = speed_entries(self.graph)
+        told = {"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance}
+        return canonical_json({**told, "speeds": speeds} if speeds else told)
 
     def write_model_cards(self) -> str:
         """write_model_cards: the suite's runs with the blocks they rest on, and whose terms those stand under."""
