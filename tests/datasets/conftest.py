@@ -2,6 +2,7 @@ import layouts
 import mesh_layouts
 import pytest
 
+import frame_layouts
 import point_layouts
 import scene_layouts
 from pointlift import rooms
@@ -9,6 +10,8 @@ from pointlift.contracts.settings import parse
 
 BLOCKS = {
     "procedural": {"series": "test", "shapes_per_class": 2},
+    "procedural_frames": {"series": "test", "num_rooms": 2, "num_frames": 2},
+    "procedural_rooms": {"series": "test", "num_rooms": 3},
     "folder": {"folder": "x"},
     "princeton": {"folder": "x"},
     "psb": {"folder": "x"},
@@ -17,6 +20,7 @@ BLOCKS = {
     "modelnet_resampled": {"folder": "x", "partial": True},
     "s3dis": {"folder": "x", "partial": True},
     "scannet": {"folder": "x", "partial": True},
+    "scannet_frames": {"folder": "x", "partial": True},
     "scanobjectnn": {"folder": "x", "partial": True, "variant": "obj_bg"},
     "semantickitti": {"folder": "x", "partial": True},
     "shapenet": {"folder": "x", "partial": True},
@@ -32,6 +36,7 @@ WRITERS = {
     "modelnet_resampled": point_layouts.write_modelnet_resampled,
     "s3dis": scene_layouts.write_s3dis,
     "scannet": scene_layouts.write_scannet,
+    "scannet_frames": frame_layouts.write_scannet_frames,
     "scanobjectnn": point_layouts.write_scanobjectnn,
     "semantickitti": scene_layouts.write_semantickitti,
     "shapenet": mesh_layouts.write_shapenet,

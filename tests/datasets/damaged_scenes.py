@@ -7,6 +7,7 @@ import mesh_layouts
 import numpy as np
 from damaged_formats import Format, below, member
 
+import frame_layouts
 import point_layouts
 import scene_layouts
 from pointlift.contracts.episodes import EpisodePlan, draw, read_episodes, write_episodes
@@ -23,6 +24,16 @@ _POINTS = {"protocol": "test/one", "partial": True, "num_points": 16}
 
 def _scannet(part: str, first: int = 1_000_000) -> Format:
     return member("scannet", below(scene_layouts.write_scannet, part), first, ids=("scene0000_00",), **_SCENE)
+
+
+def _frames(name: str, first: int = 1_000_000) -> Format:
+    write = below(_write_frames, f"scannet_frames/{name}")
+    ids = ("scene0000_00-25",)
+    return member("scannet_frames", write, first, ids=ids, num_points=16, axis_aligned=True, **_SCENE)
+
+
+def _write_frames(folder) -> None:
+    frame_layouts.write_scannet_frames(folder, {"train": ("scene0000_00",), "val": ()}, (25,))
 
 
 def _sunrgbd(name: str) -> Format:
@@ -104,6 +115,11 @@ damaged_formats.FORMATS |= {
     "scannet objects": _scannet(f"{_SCAN}_ins_label.npy", 150),
     "scannet boxes": _scannet(f"{_SCAN}_bbox.npy", 150),
     "scannet list": _scannet("scannet/meta_data/scannetv2_train.txt"),
+    "scannet_frames picture": _frames("scans/scene0000_00/color/25.jpg", 150),
+    "scannet_frames depth": _frames("scans/scene0000_00/depth/25.png"),
+    "scannet_frames pose": _frames("scans/scene0000_00/pose/25.txt"),
+    "scannet_frames intrinsics": _frames("scans/scene0000_00/intrinsic/intrinsic_depth.txt"),
+    "scannet_frames alignment": _frames("scans/scene0000_00/scene0000_00.txt"),
     "sunrgbd points": _sunrgbd("005052_pc.npz"),
     "sunrgbd boxes": _sunrgbd("005052_bbox.npy"),
     "s3dis text": _s3dis(

@@ -40,7 +40,7 @@ BOX_CLASSES = {
 SEMANTIC_CLASSES = {"wall": 1, "floor": 2} | {
     "otherfurniture" if number == 39 else name: number for name, number in BOX_CLASSES.items()
 }
-_LISTS: dict[SplitName, str] = {"train": "scannetv2_train.txt", "test": "scannetv2_val.txt"}
+LISTS: dict[SplitName, str] = {"train": "scannetv2_train.txt", "test": "scannetv2_val.txt"}
 _SCAN = re.compile(r"(scene\d{4})_\d{2}", re.ASCII)
 
 
@@ -74,7 +74,7 @@ class Settings(SceneSettings):
 
 def list_ids(settings: Settings, folder: Path | None) -> tuple[str, ...]:
     """Ids ``scene0000_00`` of the two lists, sorted."""
-    return tuple(sorted(_splits(settings, _root(folder))))
+    return tuple(sorted(splits_of_scans(_root(folder), "scannet", settings.partial)))
 
 
 def build(settings: Settings, folder: Path | None) -> ScanNet:
@@ -95,7 +95,7 @@ class ScanNet:
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings, self._root = settings, root
-        self._split_of = _splits(settings, root)
+        self._split_of = splits_of_scans(root, "scannet", settings.partial)
         self.ids = tuple(sorted(self._split_of))
         self.point_attributes = ("colour",) * settings.colour + ("semantic_label", "instance_label")
 
@@ -130,14 +130,17 @@ class ScanNet:
 
 
 def _root(folder: Path | None) -> Path:
-    return require_below(folder, "scannet", "scannet", f"meta_data/{_LISTS['train']}")
+    return require_below(folder, "scannet", "scannet", f"meta_data/{LISTS['train']}")
 
 
-def _splits(settings: Settings, root: Path) -> dict[str, SplitName]:
-    """train or test by scan. Raises ``ArtifactError`` unless the lists share no scan, and no room of several scans."""
+def splits_of_scans(root: Path, kind: str, partial: bool) -> dict[str, SplitName]:
+    """train or test by scan, of the lists below ``root``. ``partial``: they may name other counts than the whole set's.
+
+    Raises ``ArtifactError`` unless the lists share no scan, and no room of several scans.
+    """
     found: dict[str, SplitName] = {}
     split_of_room: dict[str, SplitName] = {}
-    for split, name in _LISTS.items():
+    for split, name in LISTS.items():
         path = root / "meta_data" / name
         for line in read_lines(path):
             match = _SCAN.fullmatch(line)
@@ -153,7 +156,7 @@ def _splits(settings: Settings, root: Path) -> dict[str, SplitName]:
     if not found:
         raise ArtifactError(f"{root / 'meta_data'}: its lists name no scan")
     counts = {split: sum(1 for other in found.values() if other == split) for split in COUNTS}
-    require_counts("scannet", root, counts, COUNTS, settings.partial, checked=False)
+    require_counts(kind, root, counts, COUNTS, partial, checked=False)
     return found
 
 
