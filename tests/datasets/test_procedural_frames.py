@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from made_rooms import opened, room_of
 
+from pointlift import rooms
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.settings import parse
+from pointlift.contracts.shards import Shard
 from pointlift.datasets.ingest import load_points_shard
 from pointlift.geometry.cameras import camera_positions, project
 from pointlift.geometry.visibility import depth_by_rays
@@ -13,10 +16,10 @@ def frames(**changes):
 
 
 def test_the_frames_of_a_room_together_are_the_scene():
-    dataset, rooms = frames(), opened(num_frames=3)
-    for room_id in rooms.ids[:3]:
+    dataset, scenes = frames(), opened(num_frames=3)
+    for room_id in scenes.ids[:3]:
         parts = [dataset.load_points(f"{room_id}-{number:02d}") for number in range(3)]
-        whole = rooms.load_points(room_id)
+        whole = scenes.load_points(room_id)
         np.testing.assert_array_equal(np.concatenate([part.points for part in parts]), whole.points)
         np.testing.assert_array_equal(np.concatenate([part.colour for part in parts]), whole.colour)
 
@@ -70,3 +73,14 @@ def test_shards_have_clouds_of_one_length():
     dataset = frames(num_points=500)
     arrays, _ = load_points_shard(dataset, dataset.ids[:3], dataset._settings)
     assert np.diff(arrays["point_offsets"]).tolist() == [500] * 3
+
+
+def test_the_rig_that_reads_frames_takes_them():
+    dataset = frames(num_points=500)
+    arrays, attributes = load_points_shard(dataset, dataset.ids, dataset._settings)
+    settings = parse(rooms.settings_class("rendering", "frames"), {"kind": "frames", "image_size": 48}, "rig")
+    reader = rooms.load("rendering", "frames").build(settings)
+    taken = reader.read(dataset.load_views, Shard(dataset.ids, arrays, attributes))
+    assert not taken.quarantine
+    seen = np.unpackbits(taken.visibility["visible"], axis=-1)[..., :500]
+    assert seen.mean() > 0.85  # but for noise and the borders of objects
