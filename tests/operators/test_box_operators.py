@@ -173,6 +173,21 @@ def test_gradients_are_finite_where_boxes_meet_or_have_no_volume(name, dtype):
     assert sizes.max() < 100
 
 
+@pytest.mark.parametrize("tilt", [1e-20, 1e-18, 1e-16, 1e-14, 1e-12, 1e-9, 1e-7, 1e-5, 1e-3])
+def test_gradients_of_nearly_parallel_boxes_keep_their_digits(tilt):
+    """Sides within, on and beyond the bounds of the other box; heading 0, where the smallest tilts are not rounded."""
+    one = random_boxes(200, spread=0.3, dtype=torch.float32)
+    other = random_boxes(200, seed=1, dtype=torch.float32)
+    one[:, 6], other[:, 6] = 0.0, tilt
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        pair = [box.to(dtype, copy=True).requires_grad_() for box in (one, other)]
+        oriented_overlap(*pair).sum().backward()
+        gradients.append(torch.cat([box.grad for box in pair]).double())
+    assert gradients[1].abs().max() > 0.5
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", ["aligned_giou", "oriented_giou"])
 def test_boxes_apart_are_drawn_together(name):
     """Where nothing is shared, IoU has no gradient; the generalised form moves the box towards the truth."""

@@ -122,17 +122,13 @@ def _mean_clamped(first: Tensor, last: Tensor, bound: Tensor) -> Tensor:
 
 def _divisor(values: Tensor) -> tuple[Tensor, Tensor]:
     """Values to divide by, 1 in the place of those too small for it, and which are not too small."""
-    usable = values.abs() > _least(values)
+    usable = values.abs() > torch.finfo(values.dtype).eps ** 2
     return torch.where(usable, values, 1.0), usable
-
-
-def _least(values: Tensor) -> float:
-    return float(torch.finfo(values.dtype).tiny) ** 0.5
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole, and 0 for boxes without volume: both are 0 there."""
-    return part / whole.clamp(min=_least(whole))
+    return part / whole.clamp(min=torch.finfo(whole.dtype).tiny ** 0.5)
 
 
 def _along(axis: int, one: Tensor, other: Tensor) -> Tensor:
