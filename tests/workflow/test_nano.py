@@ -43,8 +43,11 @@ def test_the_report_folder_holds_the_contract(finished_nano):
     }  # fmt: skip
     assert set(summary["task"]) == {
         "classification", "part_segmentation", "linear_probe", "few_shot", "retrieval", "data_efficiency", "zero_shot",
+        "neural_collapse", "speed_to_target",
     }  # fmt: skip
-    assert set(summary["protocol"]) == {"procedural/nano/transfer", "procedural/nano/joint"}
+    assert set(summary["protocol"]) == {
+        "procedural/nano/transfer", "procedural/nano/joint", "procedural/nano/target20/transfer",
+    }  # fmt: skip
     assert set(summary["selection"]) == {"last", "val"}
     accuracy = summary[summary["metric"].str.startswith("accuracy")]["value"]
     assert accuracy.between(0, 1).all()
@@ -136,21 +139,21 @@ EDITS = {
         "config.yaml",
         "recipe: {epochs: 6, batch_size: 16, learning_rate: 3.0e-3}",
         "recipe: {epochs: 7, batch_size: 16, learning_rate: 3.0e-3}",
-        {"train_teacher": 1, "train_student": 1, "finetune_student": 1, "evaluate_task": 1},
+        {"train_teacher": 1, "train_student": 1, "finetune_student": 2, "evaluate_task": 2},
     ),
     "where cameras stand": (  # all that saw a view; runs from scratch and masked autoencoders did not
         "config.yaml",
         "layout: ring, num_views: 4}",
         "layout: sphere, num_views: 4}",
         {"render_views": 3, "compute_visibility": 2, "train_teacher": 2, "extract_features": 3, "train_student": 6,
-         "encode_class_prompts": 1, "embed_shapes": 4, "finetune_student": 12, "evaluate_task": 22},
+         "encode_class_prompts": 1, "embed_shapes": 4, "finetune_student": 13, "evaluate_task": 23},
     ),
     "how many points": (  # no picture and no teacher
         "config.yaml",
         "num_points: 128\n    shard_size: 128",
         "num_points: 120\n    shard_size: 128",
-        {"sample_points": 2, "compute_visibility": 2, "train_student": 6, "embed_shapes": 6, "finetune_student": 15,
-         "evaluate_task": 30},
+        {"sample_points": 2, "compute_visibility": 2, "train_student": 6, "embed_shapes": 6, "finetune_student": 17,
+         "evaluate_task": 32},
     ),
     "a teacher's weights": (  # the run whose teacher is another one stays
         "config.yaml",
