@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.episodes import read_committed
+from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage
 from pointlift.operators.student_output import StudentOutput
 from pointlift.tasks import data_efficiency, few_shot, finetuned_data_efficiency, finetuned_few_shot, subset_finetuning
 from pointlift.tasks.finetuning import FinetuneSettings
-from pointlift.tasks.shapes import Shapes
+from pointlift.tasks.shapes import Shapes, SubsetPredictions
 from pointlift.training import engine
 from tasks.toy_shapes import toy_clouds
 
@@ -84,6 +85,44 @@ def test_shares_are_those_of_the_frozen_task_and_have_every_class():
     for (share, draw), names in sets(one, shapes).items():
         assert names == sorted(shapes.ids[row] for row in frozen.draw(shapes, share, draw))
         assert {name[:6] for name in names} == {"class0", "class1", "class2"}
+
+
+def test_draws_of_a_committed_file_are_its_folds():
+    """Image2Point's shots of ModelNet40: the first 1, 5 and 10 of every class in each fold."""
+    episodes = read_committed("mn40/1-5-10shot")
+    names = sorted(episodes.folds[0])
+    support = {one: sorted({i for fold in episodes.folds for i in fold[one].support}) for one in names}
+    train = [(shape_id, label) for label, one in enumerate(names) for shape_id in support[one]]
+    listed = [*train, *((f"{one}_asked", label) for label, one in enumerate(names))]
+    ids, label = zip(*listed, strict=True)
+    split = np.repeat([0, 2], [len(train), len(names)]).astype(np.uint8)
+    shapes = Shapes(ids, np.zeros((len(ids), 2, 3), np.float32), np.array(label), split, len(names))
+    one = task(shots=[1, 10], episodes="mn40/1-5-10shot", draws=3)
+    found = sets(one, shapes)
+    assert list(found) == [(shots, draw) for shots in (1, 10) for draw in range(3)]
+    for (shots, draw), chosen in found.items():
+        assert chosen == sorted(i for way in episodes.folds[draw].values() for i in way.support[: int(shots)])
+    assert [metric for metric, _, _ in one.measured()] == ["accuracy_mn40_1_shot", "accuracy_mn40_10_shot"]
+    assert one.settings.files_used() == ("episodes/mn40/1-5-10shot.json",)
+    assert task().settings.files_used() == ()
+
+
+def test_values_are_means_and_spreads_over_draws_by_hand():
+    label = np.array([0, 1, 1, 0])
+    answers = [[0, 1, 1, 0], [0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]  # right: 4, 2, 3, 2
+    logits = np.eye(2, dtype=np.float32)[np.array(answers)]
+    size, draw = np.array([5.0, 1.0, 5.0, 1.0]), np.array([1, 0, 0, 1])
+    given = SubsetPredictions(tuple("abcd"), size, draw, np.zeros(4, np.uint8), logits, label, 10)
+    found = task().evaluate(given)
+    assert [(v.metric, v.selection) for v in found.values] == [
+        (f"accuracy_{k}_shot{w}", "last") for k in (1, 5) for w in ("", "_sd")
+    ]
+    assert [v.value for v in found.values] == pytest.approx([0.5, 0.0, 0.875, 0.125 * 2**0.5])
+    assert found.outcomes == {"accuracy_1_shot": (1.0, 0.0, 0.5, 0.5), "accuracy_5_shot": (1.0, 1.0, 1.0, 0.5)}
+    with pytest.raises(ArtifactError, match="no student was finetuned on sets of size 3"):
+        task(shots=[3]).evaluate(given)
+    with pytest.raises(ArtifactError, match="2 draws were trained, not 3"):
+        task(draws=3).evaluate(given)
 
 
 PROGRAM = """
