@@ -123,6 +123,13 @@ def test_touching_contained_apart_and_flat():
     np.testing.assert_array_equal(axis_aligned_iou(others[-2:], others[-2:]), np.zeros((2, 2)))
 
 
+def test_a_box_across_another_of_the_same_width():
+    """Two sides on two sides, up to rounding: GEOS 3.14 finds two points in the place of the quarter that is shared."""
+    one = np.array([[0.0, 1.5, 0.0, 0.5, 0.5, 1.0, -7 * np.pi / 8]])
+    other = np.array([[0.0, 1.5, 0.5, 0.5, 1.5, 1.0, 5 * np.pi / 8]])
+    assert oriented_iou(one, other)[0, 0] == pytest.approx(0.125 / (0.25 + 0.75 - 0.125), abs=1e-14)
+
+
 def test_boxes_along_the_axes_have_one_value_in_both_forms():
     one, other = random_boxes(30), random_boxes(20, seed=1)
     one[:, 6], other[:, 6] = 0.0, np.pi * np.arange(20)
