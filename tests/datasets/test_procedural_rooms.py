@@ -9,6 +9,7 @@ from pointlift.datasets import made_room
 from pointlift.datasets.ingest import load_points_shard
 from pointlift.datasets.room_clouds import sensed
 from pointlift.geometry.boxes import oriented_iou, points_inside
+from pointlift.geometry.cameras import camera_positions
 from pointlift.geometry.meshes import Mesh, face_areas
 from pointlift.geometry.rays import RayScene
 from pointlift.geometry.sampling import sample_surface
@@ -182,6 +183,17 @@ def test_an_exact_sensor_gives_points_within_the_boxes():
     of_objects = cloud.instance_label >= 0
     assert (inside[:, of_objects].sum(axis=0) == 1).all()
     assert "clutter" not in dataset.semantic_names
+
+
+def test_cameras_stand_inside_at_eye_height_and_in_nothing():
+    for number in NUMBERS:
+        room = room_of(opened(), number)
+        poses = np.array([made_room.stand(room, frame) for frame in range(6)])
+        places = camera_positions(poses)
+        assert within(room.plan.outline, places[:, :2]).all()
+        assert ((places[:, 2] > 1.3) & (places[:, 2] < 1.8)).all()
+        assert not points_inside(places, as_rows(room.items)).any()
+        assert len(np.unique(places, axis=0)) == 6
 
 
 def test_objects_are_seen_in_part():
