@@ -177,4 +177,5 @@ def test_states_of_ended_sets_hold_no_weights(tmp_path, monkeypatch):
 def test_what_cannot_be_meant_is_told():
     with pytest.raises(ConfigError, match="authors_integer_argmax is about labels: argmax"):
         task(compat="authors_integer_argmax")
-    task(compat="authors_integer_argmax", labels="argmax")
+    theirs, ours = task(compat="authors_integer_argmax", labels="argmax"), task(labels="argmax")
+    assert theirs.settings.protocol_words() == ("authors_integer_argmax",) and ours.settings.protocol_words() == ()

@@ -53,6 +53,11 @@ class Settings(SubsetSettings):
             raise ValueError("compat: authors_integer_argmax is about labels: argmax")
         return self
 
+    def protocol_words(self) -> tuple[str, ...]:
+        """What stands in a row's protocol: numbers of the authors' pseudo-labels never meet others."""
+        words = super().protocol_words()
+        return words if self.compat is None else (*words, self.compat)
+
 
 def build(settings: Settings) -> SemiSupervised:
     """The task."""
