@@ -34,6 +34,10 @@ def test_settings_that_cannot_be_meant_are_named(changed, message):
         settings(**changed)
 
 
+def test_the_protocol_says_how_many_points_are_seen():
+    assert settings(num_points=20000).protocol_words() == ("points20000",)
+
+
 @ORIENTED
 @pytest.mark.parametrize("seed", range(12))
 def test_what_a_box_held_it_holds(oriented, seed):

@@ -125,6 +125,10 @@ class Settings(FinetuningSettings):
             )
         return self
 
+    def protocol_words(self) -> tuple[str, ...]:
+        """What stands in a row's protocol beside dataset and form: how many points of a scene are seen at a time."""
+        return (*super().protocol_words(), f"points{self.num_points}")
+
 
 def build(settings: Settings) -> Detection:
     """The task."""
