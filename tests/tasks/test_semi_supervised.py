@@ -174,6 +174,16 @@ def test_states_of_ended_sets_hold_no_weights(tmp_path, monkeypatch):
     ]
 
 
+def test_answers_of_the_teacher_are_computed_with_the_threads_of_its_training(tmp_path, monkeypatch):
+    """The bits of a sum hang on their number, whatever the process around it has."""
+    shapes, one, threads = toy_clouds((12, 14, 16)), task(), []
+    real = one.look
+    monkeypatch.setattr(one, "look", lambda *given: threads.append(torch.get_num_threads()) or real(*given))
+    before = torch.get_num_threads()
+    run(tmp_path / "a", one, shapes, threads=2)
+    assert set(threads) == {2} and len(threads) == 4 and torch.get_num_threads() == before
+
+
 def test_what_cannot_be_meant_is_told():
     with pytest.raises(ConfigError, match="authors_integer_argmax is about labels: argmax"):
         task(compat="authors_integer_argmax")

@@ -16,8 +16,10 @@ from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage
 from pointlift.operators.student_output import StudentOutput
+from pointlift.students import sparse_resnet
 from pointlift.tasks import data_efficiency, few_shot, finetuned_data_efficiency, finetuned_few_shot, subset_finetuning
 from pointlift.tasks.finetuning import FinetuneSettings
+from pointlift.tasks.partial_training import PartialTraining
 from pointlift.tasks.shapes import Shapes, SubsetPredictions
 from pointlift.training import engine
 from tasks.toy_shapes import toy_clouds
@@ -211,6 +213,33 @@ def test_answers_are_those_of_one_training_by_itself(tmp_path):
     stored = read_stage(tmp_path / "a/predictions.safetensors", "subset_predictions")
     np.testing.assert_array_equal(stored["logits"][-1], whole.kept["1.logits"].numpy()[test])
     assert stored.ids == tuple(shapes.ids[row] for row in shapes.rows("test"))
+
+
+def test_a_regime_holds_in_every_training_and_statistics_are_estimated_on_its_own_set(tmp_path, monkeypatch):
+    block = {"kind": "sparse_resnet", "architecture": "resnet8", "voxel_size": 0.5}
+    student = sparse_resnet.build(parse(sparse_resnet.Settings, block, "student"))
+    shapes, seen = toy_clouds((12, 14), points=12), []
+    real = PartialTraining.recalibrate
+
+    def spied(self, batches):
+        known = list(batches)
+        seen.append(sum(len(batch["index"]) for batch in known))
+        real(self, iter(known))
+
+    monkeypatch.setattr(PartialTraining, "recalibrate", spied)
+    one = task(shots=[1, 5], head="linear_norm")
+    for regime, arm, wanted in (("io", "io", [2, 2, 8, 8]), ("io_bn", "io_bn", [2, 2, 8, 8])):
+        seen.clear()
+        finetuning = one.finetuning(student, shapes, 0)
+        settings = settings_of(one, arm=arm, regime=regime, recalibrate=True)
+        before = {name: value.clone() for name, value in student.state_dict().items()}
+        finetuning.run(settings, tmp_path, device="cpu")
+        assert seen == wanted  # of 10 rows one whole batch of 8
+        after = finetuning.deployed().state_dict()
+        assert all(torch.equal(value, student.state_dict()[name]) for name, value in before.items())
+        kept = [name for name in before if name.startswith("layer") and name.endswith(("conv1.weight", "conv2.weight"))]
+        assert len(kept) > 3 and all(torch.equal(after[f"student.{name}"], before[name]) for name in kept)
+        assert not torch.equal(after["student.layer1.0.bn1.running_mean"], before["layer1.0.bn1.running_mean"])
 
 
 def test_history_is_by_size_and_mean_over_draws(tmp_path):

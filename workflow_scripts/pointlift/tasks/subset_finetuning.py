@@ -25,6 +25,7 @@ from pointlift.tasks.shapes import Shapes
 from pointlift.tasks.subset_task import SubsetTask
 from pointlift.training.checkpoint import Checkpoint, Position, weights_checksum
 from pointlift.training.data import TensorData, TrainingData
+from pointlift.training.machine import choose_device, reproducible
 from pointlift.training.repeated import RepeatedData
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Finetuned(Finetuning):
 
     rows_trained: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     batches_per_epoch: int | None = None
+    device: str = "auto"
+    threads: int = 1
 
     def _training_data(self) -> TrainingData:
         values, rows = self.shapes.values, self.rows_trained  # type: ignore[union-attr]
@@ -54,9 +57,12 @@ class Finetuned(Finetuning):
         return scores.numpy()
 
     def scores_of(self, rows: Array) -> Array:
-        """Class scores (R, K) float32 of any rows, in eval mode, when training is over."""
-        self.model.eval()
-        scores: Array = self.task.look(self.model, self.shapes, rows)["logits"]
+        """Class scores (R, K) float32 of any rows, in eval mode, computed as training was; when that is over."""
+        machine = choose_device(self.device)
+        with reproducible(machine, self.threads):
+            self.model.to(machine).eval()
+            scores: Array = self.task.look(self.model, self.shapes, rows)["logits"]
+        self.model.cpu()
         return scores
 
 
@@ -188,6 +194,7 @@ class SubsetFinetuning:
 
 def _resumed(training: Finetuned, settings: FinetuneSettings, place: Path, compute: dict[str, Any]) -> list[str]:
     """Run a training, or put back what an earlier try of it left when it ended; its history lines."""
+    training.device, training.threads = compute.get("device", "auto"), compute.get("threads", 1)
     parts = [settings.model_dump(mode="json"), compute.get("code", ""), training.seed]
     identity = digest([*parts, weights_checksum(training.model), training.data.checksum()], 32)
     ended = Checkpoint(place, identity, 0.0)
