@@ -25,7 +25,7 @@ class SubsetSettings(ClassificationSettings):
 
     draws: int = Field(default=3, ge=1)
     """Random choices of training shapes; the value is their mean. They hang on ids alone: all runs meet the same, and
-    so do the tasks few_shot and data_efficiency."""
+    so do the tasks few_shot and data_efficiency with the same use_val."""
     use_val: bool = False
     """Draw from train and val, for nothing is chosen by val. Else the val split is left alone."""
     steps: Literal["equal", "epochs"] = "equal"
