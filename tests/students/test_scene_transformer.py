@@ -14,6 +14,8 @@ from pointlift.operators.extent import extent, placed_within
 from pointlift.operators.student_output import shape_of
 from pointlift.operators.target_statistics import target_statistics
 from pointlift.students.scene_transformer import Settings, build
+from pointlift.tasks.point_classifier import PointClassifier
+from pointlift.tasks.semantic_segmentation import Settings as SemanticSettings
 
 SMALL = {"num_tokens": 12, "radius": 0.8, "num_neighbours": 6, "aggregation_widths": [5, 7], "width": 8, "heads": 2}
 SMALL = {**SMALL, "mlp_width": 6, "depth": 2}
@@ -115,6 +117,16 @@ def test_concept_distillation_reads_it():
     values = method(found(rooms()), {"target": target})
     sum(value for name, value in values.items() if name.endswith("_loss")).backward()
     assert all(each.grad is not None for each in found.parameters())
+
+
+def test_semantic_segmentation_reads_it():
+    recipe = {"epochs": 1, "batch_size": 2, "learning_rate": 0.1}
+    block = {"kind": "semantic_segmentation", "dataset": "rooms", "recipe": recipe, "num_points": 150}
+    model = PointClassifier(student(), 3, parse(SemanticSettings, block, "task"))
+    label = torch.arange(150).expand(2, -1) % 4 - 1
+    values = model({"points": rooms(), "semantic_label": label})
+    values["task_loss"].backward()
+    assert all(each.grad is not None and torch.isfinite(each.grad).all() for each in model.parameters())
 
 
 @pytest.mark.parametrize(("changed", "message"), [({"width": 9}, "multiple of heads"), ({"radius": 0.0}, "radius")])

@@ -9,7 +9,7 @@ import torch
 from pointlift import rooms
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.settings import parse
-from pointlift.operators.extent import Extent
+from pointlift.operators.extent import Extent, extent
 from pointlift.operators.initialisation import initialised
 from pointlift.tasks.box_coding import BoxHeads, decode_heading, encode_heading, shares
 from pointlift.tasks.detector import Detector
@@ -22,9 +22,10 @@ AS_IT_IS = {"flip_x": False, "flip_y": False, "rotation_degrees": 0.0, "scale": 
 
 
 @ORIENTED
-def test_every_parameter_gets_a_gradient(oriented):
+@pytest.mark.parametrize("start", ["zeros", "tokens"])
+def test_every_parameter_gets_a_gradient(oriented, start):
     given = Rooms(oriented=oriented)
-    model = detector(given, oriented=oriented, match_weights={"centre": 1.0})
+    model = detector(given, oriented=oriented, match_weights={"centre": 1.0}, query_start=start)
     values = model(batch_of(given, range(4), oriented=oriented))
     assert ("heading_loss" in values) == oriented
     sum(value for name, value in values.items() if name.endswith("_loss")).backward()
@@ -135,6 +136,27 @@ def test_boxes_of_zero_weights_stand_at_their_query_half_as_large_as_the_scene()
     centre, size = shares(said.boxes, within)
     torch.testing.assert_close(size, torch.full_like(size, 0.5))
     torch.testing.assert_close(centre[0, 0, 0], torch.tensor([0.25, 1 / 6, 0.5]))
+
+
+@pytest.mark.parametrize("start", ["zeros", "tokens"])
+def test_queries_start_from_nothing_or_from_the_token_they_stand_at(start):
+    """Layers that find nothing leave what was there: the norm of it, behind each of them."""
+    points = torch.from_numpy(np.stack([Rooms().load(row).points[:200] for row in range(2)]))
+    model = detector(Rooms(), query_start=start, num_queries=5).eval()
+    decoder = model.head.decoder
+    for layer in decoder.layers:
+        for last in (layer.own.out, layer.cross.out, layer.mlp.second):
+            torch.nn.init.zeros_(last.weight)
+            torch.nn.init.zeros_(last.bias)
+    with torch.no_grad():
+        output = model.student(points)
+        queries = decoder(output, extent(points))
+        near = torch.cdist(queries.places, output.token_xyz).argmin(dim=2)
+        tokens = decoder.project(output.tokens.flatten(0, 1)).unflatten(0, (2, 24))
+        wanted = decoder.norm(torch.stack([rows[index] for rows, index in zip(tokens, near, strict=True)]))
+    assert queries.rows.shape == (2, 2, 5, 32)
+    wanted = wanted.expand(2, -1, -1, -1) if start == "tokens" else torch.zeros(2, 2, 5, 32)
+    torch.testing.assert_close(queries.rows, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_places_are_sines_and_cosines():

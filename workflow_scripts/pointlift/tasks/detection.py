@@ -89,6 +89,9 @@ class Settings(FinetuningSettings):
     """Metres in one unit of the student's coordinates."""
     num_queries: int = Field(default=256, ge=1)
     """Boxes that are said of a scene; the student gives as many tokens or more."""
+    query_start: Literal["zeros", "tokens"] = "zeros"
+    """What a query knows before the first layer beside its place: nothing (3DETR), or the token that it stands at, with
+    which it learns in fewer epochs."""
     decoder_width: int = Field(default=256, ge=2)
     decoder_depth: int = Field(default=8, ge=1)
     decoder_heads: int = Field(default=4, ge=1)

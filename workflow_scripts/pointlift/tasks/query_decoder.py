@@ -72,7 +72,7 @@ class QueryDecoder(nn.Module):
 
     def __init__(self, token_width: int, settings: Settings) -> None:
         super().__init__()
-        self.num_queries, width = settings.num_queries, settings.decoder_width
+        self.num_queries, self.start, width = settings.num_queries, settings.query_start, settings.decoder_width
         self.project = shared_layers(token_width, (width, width), bias=False)
         self.places, self.query = FourierPlaces(width), Mlp(width, width)
         heads, mlp_width = settings.decoder_heads, settings.decoder_mlp_width
@@ -94,9 +94,12 @@ class QueryDecoder(nn.Module):
         places_BG3 = output.token_xyz.float()
         chosen_BQ = farthest_point_sample(places_BG3, self.num_queries)
         position_BGC = self.places(placed_within(places_BG3, within))
-        tokens_BGC = per_row(self.project, output.tokens) + position_BGC
+        projected_BGC = per_row(self.project, output.tokens)
+        tokens_BGC = projected_BGC + position_BGC
         query_BQC = self.query(gather_rows(position_BGC, chosen_BQ))
         rows_BQC, found = torch.zeros_like(query_BQC), []
+        if self.start == "tokens":
+            rows_BQC = gather_rows(projected_BGC, chosen_BQ)
         for layer in self.layers:
             rows_BQC = layer(rows_BQC, query_BQC, tokens_BGC)
             found.append(self.norm(rows_BQC))
