@@ -165,3 +165,21 @@ def test_places_are_sines_and_cosines():
     angles = 2 * math.pi * places.double() @ shown.frequencies.double()
     torch.testing.assert_close(shown(places).double(), torch.cat([angles.sin(), angles.cos()], 2), atol=1e-5, rtol=0)
     assert "frequencies" in shown.state_dict() and not list(shown.parameters())
+
+
+@ORIENTED
+def test_half_precision_has_finite_gradients_and_losses_near_those_of_full_precision(oriented):
+    model, batch = (
+        detector(Rooms(oriented=oriented), oriented=oriented),
+        batch_of(Rooms(oriented=oriented), (0, 1, 2), oriented=oriented),
+    )
+    whole = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(batch)
+    total = sum(value for name, value in half.items() if name.endswith("_loss"))
+    total.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert total.dtype == torch.float32
+    for name, value in whole.items():
+        if name.endswith("_loss"):
+            torch.testing.assert_close(half[name], value, rtol=0.1, atol=0.05)
