@@ -44,10 +44,12 @@ def lines(values):
         ("mini_concept_init", {"init": "princeton_point_mae"}, "has dataset 'psb', this run 'mini_distillation_shap"),
         ("mini_concept_init", {"init": "nobody"}, "runs.mini_concept_init.init: there is no block 'nobody' in runs"),
         ("mini_point_mae", {"student": "pointnet_small"}, "cannot be shown part of a cloud, and method 'point_mae'"),
+        ("mini_concept", {"method": "five_heads"}, "'five_heads' has 5 heads, which do not divide the 96 numbers"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_meant_is_told_in_one_line(values, run, changes, message):
     values["methods"]["nothing"] = {**values["methods"]["concept6"], "weight": 0.0}
+    values["methods"]["five_heads"] = {**values["methods"]["concept6"], "heads": 5}
     values["methods"]["by_view"] = {"kind": "concept", "query": "view", "num_views": None}
     block = {**values["runs"][run], **changes}
     if changes.get("method") == "by_view":
@@ -67,7 +69,7 @@ def test_a_run_that_cannot_be_meant_is_told_in_one_line(values, run, changes, me
 )  # fmt: skip
 def test_zero_shot_is_refused_with_the_reason(values, runs, reason):
     for task in values["suites"]["mini_concept"]["tasks"]:
-        if isinstance(task, dict):
+        if isinstance(task, dict) and task["task"] == "mini_zero_shot":
             task["runs"] = runs
     found = lines(values)
     assert len(found) == 1 and reason in found[0]
@@ -122,3 +124,20 @@ def test_every_run_that_is_asked_in_words_has_its_teachers_prompts(values):
     assert prompts["mini_concept"] == ["results/prompts/mini_shapes/mini_clip.safetensors"]
     assert prompts["mini_concept_random_teacher"] == ["results/prompts/mini_shapes/mini_clip_random.safetensors"]
     assert graph.prompts("mini_concept", "retrieval", "mini_shapes") == []
+
+
+def test_a_run_that_no_task_meets_is_refused(values):
+    suite = values["suites"]["mini_concept"]
+    suite["tasks"] = [{"task": "mini_classification", "runs": ["mini_concept", "mini_point_mae"]}]
+    suite["runs"] = ["mini_concept", "mini_point_mae", "mini_concept_init"]
+    found = lines(values)
+    assert len(found) == 1 and "suites.mini_concept.runs: no task meets 'mini_concept_init'" in found[0]
+    suite["runs"] = ["mini_concept", "mini_point_mae"]
+    read_config(values)
+
+
+def test_a_run_that_only_another_starts_from_needs_no_task(values):
+    suite = values["suites"]["mini_concept"]
+    suite["tasks"] = [{"task": "mini_classification", "runs": ["mini_concept_init"]}]
+    suite["runs"] = ["mini_point_mae", "mini_concept_init"]
+    read_config(values)

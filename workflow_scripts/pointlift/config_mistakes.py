@@ -11,7 +11,14 @@ from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
 from pointlift.contracts.rig_blocks import CameraRigSettings, RigSettings
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
-from pointlift.run_mistakes import frozen_mistakes, missing_starts, order_mistakes, projection_mistakes, run_mistakes
+from pointlift.run_mistakes import (
+    frozen_mistakes,
+    idle_mistakes,
+    missing_starts,
+    order_mistakes,
+    projection_mistakes,
+    run_mistakes,
+)
 from pointlift.task_mistakes import task_mistakes
 
 if TYPE_CHECKING:
@@ -212,7 +219,7 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         for key, values in listed.items()
         for value in sorted({value for value in values if values.count(value) > 1})
     ]
-    for mistakes in (missing_starts, projection_mistakes, frozen_mistakes):
+    for mistakes in (missing_starts, idle_mistakes, projection_mistakes, frozen_mistakes):
         found += mistakes(config, name, suite)
     tasks = [config.tasks[task] for task in task_names]
     rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(task_names))]

@@ -44,6 +44,7 @@ def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         found.append(f"runs.{name}.method: {run.method!r} has weight 0: nothing would be learned; arm scratch has none")
     found += _view_mistakes(config, name, run, method)
     student = config.students.get(run.student)
+    found += _head_mistakes(name, run, method, student)
     if method.hides() and student is not None and not student.can_hide():
         found.append(
             f"runs.{name}.student: {run.student!r} (kind {student.kind!r}) cannot be shown part of a cloud, and method "
@@ -52,6 +53,17 @@ def _reading_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
     if run.form == "joint" and method.hides():
         found.append(f"runs.{name}.form: joint is not for method {run.method!r}: it hides part of each cloud")
     return found
+
+
+def _head_mistakes(name: str, run: RunSettings, method: MethodSettings, student: StudentSettings | None) -> list[str]:
+    """Heads that do not divide what they attend to, where the blocks say how wide that is."""
+    width, heads = student.width_of_tokens() if student is not None else None, method.heads_over_tokens()
+    if width is None or heads is None or width % heads == 0:
+        return []
+    return [
+        f"runs.{name}.method: {run.method!r} has {heads} heads, which do not divide the {width} numbers of a token of "
+        f"student {run.student!r}; say other heads, or a width that they divide"
+    ]
 
 
 def _view_mistakes(config: Config, name: str, run: RunSettings, method: MethodSettings) -> list[str]:
@@ -162,6 +174,17 @@ def missing_starts(config: Config, name: str, suite: SuiteSettings) -> list[str]
         "curves belong to the same report"
         for run_name in suite.runs
         if (start := config.runs[run_name].init) is not None and start not in suite.runs
+    ]
+
+
+def idle_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Runs that no task of the suite meets, and that no other run starts from."""
+    tasks = [(config.tasks[task], suite.runs_of(task)) for task in suite.task_names()]
+    starts = {config.runs[run].init for run in suite.runs}
+    return [
+        f"suites.{name}.runs: no task meets {run!r}; take it out, or name it among the runs of a task"
+        for run in suite.runs
+        if run not in starts and config.runs[run].form == "transfer" and not any(run in met for _, met in tasks)
     ]
 
 

@@ -24,6 +24,10 @@ class StudentSettings(Settings):
         """Whether it can be shown part of a cloud alone."""
         return False
 
+    def width_of_tokens(self) -> int | None:
+        """Numbers of a token, where the block alone says it; None: known when it is built."""
+        return None
+
     def image_source(self) -> str | None:
         """The 2D architecture whose stages its own may be filled from; None: it takes no 2D weights."""
         return None
@@ -53,6 +57,10 @@ class MethodSettings(Settings):
     def projects(self) -> bool:
         """Whether its head puts a shape into the teacher's own space, where it can be asked in words."""
         return False
+
+    def heads_over_tokens(self) -> int | None:
+        """Heads of an attention as wide as the student's tokens, which they must divide; None: it has none."""
+        return None
 
     def hides(self) -> bool:
         """Whether it hides part of each cloud from the student: not beside a task, which wants it whole."""

@@ -100,6 +100,10 @@ class Settings(MethodSettings):
         cameras: tuple[Reading, ...] = ("cameras",) if self.query == "view" else ()
         return ("features", *tokens, *cameras)
 
+    def heads_over_tokens(self) -> int | None:
+        """Its own, unless it says a width or asks nothing."""
+        return self.heads if self.extractor == "attention" and self.width is None and self.weight > 0 else None
+
     def arms(self) -> tuple[str, ...]:
         """What a run with this block may call itself: one concept, and no attention, are controls."""
         if self.extractor != "attention":

@@ -39,6 +39,10 @@ class Settings(GroupStudentSettings):
         """How deep it is."""
         return self.depth
 
+    def width_of_tokens(self) -> int:
+        """That of its layers."""
+        return self.width
+
 
 def build(settings: Settings) -> PointTransformer:
     """An encoder with fresh weights from torch's global generator."""
