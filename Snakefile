@@ -19,6 +19,7 @@ from pointlift.graph import Graph
 from pointlift.job_environment import gpus_per_job, prepare_environment
 from pointlift.jobs import Jobs
 from pointlift.raw_data import DOWNLOADS, listed_index, require_licensed
+from pointlift.seed_jobs import SeedJobs
 
 try:
     check_yaml(Path("config.yaml"))
@@ -39,6 +40,7 @@ except PointliftError as error:
 JOBS = Jobs(GRAPH)
 SUITE = GRAPH.config.suite
 SEEDS = GRAPH.config.chosen.seeds
+SEED_JOBS = SeedJobs(GRAPH.config.chosen)
 GPUS = gpus_per_job(GRAPH.config)
 prepare_environment(GRAPH.config)
 

@@ -10,19 +10,25 @@ rule train_student:
         ),
         features=lambda wildcards: GRAPH.distillation_files(wildcards.run, "features"),
         tokens=lambda wildcards: GRAPH.distillation_files(wildcards.run, "tokens"),
-        init=lambda wildcards: GRAPH.initial_weights(wildcards.run, int(wildcards.seed)),
+        init=lambda wildcards: [
+            file
+            for seed in SEED_JOBS.of(wildcards)
+            for file in GRAPH.initial_weights(wildcards.run, seed)
+        ],
         source=lambda wildcards: GRAPH.source_weights(wildcards.run),
         manifest=lambda wildcards: GRAPH.distillation_manifests(wildcards.run),
         exclude=lambda wildcards: GRAPH.duplicates(wildcards.run),
     output:
-        weights="results/students/{run}/seed{seed}/weights.safetensors",
-        projector="results/students/{run}/seed{seed}/projector.safetensors",
-        settings="results/students/{run}/seed{seed}/settings.json",
-        history="results/students/{run}/seed{seed}/history.jsonl",
+        weights=SEED_JOBS.files("results/students/{run}/seed{seed}/weights.safetensors"),
+        projector=SEED_JOBS.files(
+            "results/students/{run}/seed{seed}/projector.safetensors"
+        ),
+        settings=SEED_JOBS.files("results/students/{run}/seed{seed}/settings.json"),
+        history=SEED_JOBS.files("results/students/{run}/seed{seed}/history.jsonl"),
     log:
-        "results/logs/train_student/{run}.seed{seed}.log",
+        f"results/logs/train_student/{{run}}{SEED_JOBS.word}.log",
     benchmark:
-        "results/benchmarks/train_student/{run}.seed{seed}.tsv"
+        f"results/benchmarks/train_student/{{run}}{SEED_JOBS.word}.tsv"
     conda:
         "../envs/networks.yaml"
     threads: 1
@@ -31,9 +37,8 @@ rule train_student:
         mem_mb=8000,
         runtime=720,
     params:
-        settings=lambda wildcards: JOBS.train_student(
-            wildcards.run, int(wildcards.seed)
-        ),
+        settings=lambda wildcards: JOBS.train_student(wildcards.run),
+        seeds=lambda wildcards, output: SEED_JOBS.of(wildcards),
         code=lambda wildcards: JOBS.run_code("train_student", wildcards.run),
         inputs=lambda wildcards, input: JOBS.arguments(
             points=input.points,
@@ -46,13 +51,13 @@ rule train_student:
             exclude=input.exclude,
         ),
     message:
-        "Training student: run {wildcards.run}, seed {wildcards.seed}"
+        "Training student: run {wildcards.run}, seed {params.seeds}"
     shell:
         "python workflow_scripts/train_student.py --settings {params.settings:q} {params.inputs:q}"
-        " --threads {threads} --code {params.code} --output {output.weights:q}"
+        " --threads {threads} --code {params.code} --seeds {params.seeds} --output {output.weights:q}"
         " --projector {output.projector:q}"
-        " --checkpoints results/checkpoints/train_student/{wildcards.run}.seed{wildcards.seed}"
-        " --curves results/tensorboard/train_student/{wildcards.run}.seed{wildcards.seed} > {log:q} 2>&1"
+        " --checkpoints results/checkpoints/train_student/{wildcards.run}"
+        " --curves results/tensorboard/train_student/{wildcards.run} > {log:q} 2>&1"
 
 
 rule embed_shapes:

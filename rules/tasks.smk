@@ -15,15 +15,21 @@ rule finetune_student:
         tokens=lambda wildcards: GRAPH.joint_files(
             wildcards.run, wildcards.dataset, "tokens"
         ),
-        weights="results/students/{run}/seed{seed}/weights.safetensors",
+        weights=SEED_JOBS.files("results/students/{run}/seed{seed}/weights.safetensors"),
     output:
-        predictions="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/predictions.safetensors",
-        weights="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/weights.safetensors",
-        history="results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/history.jsonl",
+        predictions=SEED_JOBS.files(
+            "results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/predictions.safetensors"
+        ),
+        weights=SEED_JOBS.files(
+            "results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/weights.safetensors"
+        ),
+        history=SEED_JOBS.files(
+            "results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/history.jsonl"
+        ),
     log:
-        "results/logs/finetune_student/{run}.{task}.{dataset}.{protocol}.seed{seed}.log",
+        f"results/logs/finetune_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.log",
     benchmark:
-        "results/benchmarks/finetune_student/{run}.{task}.{dataset}.{protocol}.seed{seed}.tsv"
+        f"results/benchmarks/finetune_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.tsv"
     conda:
         "../envs/networks.yaml"
     threads: 1
@@ -33,8 +39,9 @@ rule finetune_student:
         runtime=720,
     params:
         settings=lambda wildcards: JOBS.finetune_student(
-            wildcards.run, wildcards.task, wildcards.dataset, int(wildcards.seed)
+            wildcards.run, wildcards.task, wildcards.dataset
         ),
+        seeds=lambda wildcards, output: SEED_JOBS.of(wildcards),
         code=lambda wildcards: JOBS.task_code(
             "finetune_student", wildcards.task, wildcards.dataset, wildcards.run
         ),
@@ -44,12 +51,12 @@ rule finetune_student:
             features=input.features,
             tokens=input.tokens,
         ),
-        job="{run}.{task}.{dataset}.{protocol}.seed{seed}",
+        job="{run}.{task}.{dataset}.{protocol}",
     message:
-        "Finetuning run {wildcards.run} for {wildcards.task} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Finetuning run {wildcards.run} for {wildcards.task} on {wildcards.dataset}, seed {params.seeds}"
     shell:
         "python workflow_scripts/finetune_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
-        " {params.inputs:q} --weights {input.weights:q} --threads {threads} --code {params.code}"
+        " {params.inputs:q} --seeds {params.seeds} --weights {input.weights:q} --threads {threads} --code {params.code}"
         " --checkpoints results/checkpoints/finetune_student/{params.job:q}"
         " --curves results/tensorboard/finetune_student/{params.job:q}"
         " --output {output.predictions:q} > {log:q} 2>&1"

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run, training_options
+from pointlift.contracts.command import Parser, each_seed, run, training_options
 from pointlift.contracts.settings import parse
 from pointlift.distillation.arms import apply_arm
 from pointlift.distillation.methods import build_method, method_settings
@@ -51,6 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("manifest", "weights", "output").add_paths("points", many=("points",))
+    parser = Parser(__doc__).add_paths("manifest").add_seeds()
+    parser.add_paths("points", "weights", "output", many=("points", "weights", "output"))
     parser.add_optional_paths("visibility", "features", "tokens", text="joint form: shards that its method reads")
-    run(main, parser.add_training().parse_args())
+    run(each_seed(main, "weights", "output"), parser.add_training().parse_args())

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from pointlift import rooms
-from pointlift.contracts.command import Parser, run
+from pointlift.contracts.command import Parser, each_seed, run
 from pointlift.contracts.settings import parse
 from pointlift.distillation.from_files import distil_from_files
 from pointlift.distillation.pairs import READ_STAGES
@@ -46,9 +46,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = Parser(__doc__).add_paths("output", "projector").add_training()
+    parser = Parser(__doc__).add_paths("output", "projector", many=("output", "projector")).add_seeds().add_training()
     parser.add_optional_paths(*READ_STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
-    parser.add_argument("--init", type=Path, help="weights of the student to start from")
+    parser.add_argument("--init", type=Path, nargs="*", help="weights of the student to start from")
     parser.add_argument("--source", type=Path, help="2D weights to fill its stages from")
-    run(main, parser.parse_args())
+    run(each_seed(main, "output", "projector", "init"), parser.parse_args())

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import train_student
 from distillation.stored_pairs import NUM_POINTS, write_pairs
+from pointlift.contracts.command import each_seed
 from pointlift.contracts.errors import ArtifactError, ConfigError, PointliftError
 from pointlift.contracts.manifest import COLUMNS, write_manifest
 from pointlift.contracts.settings import parse
@@ -73,7 +74,8 @@ def same(one, two):
 
 def test_the_command_line_in_a_process_of_its_own_gives_the_same_bytes(tmp_path, paths, repository):
     command = [sys.executable, str(repository / "workflow_scripts" / "train_student.py")]
-    command += ["--settings", json.dumps(settings()), "--device", "cpu", "--threads", "1"]
+    told = settings()
+    command += ["--seeds", str(told.pop("seed")), "--settings", json.dumps(told), "--device", "cpu", "--threads", "1"]
     for stage, shards in paths.items():
         command += [f"--{stage}", *map(str, shards)]
     for name, file in {"output": "weights", "projector": "projector"}.items():
@@ -275,3 +277,29 @@ def test_too_many_unusable_shapes_stop_it_before_anything_is_written(tmp_path):
         train(tmp_path / "out", paths)
     assert not (tmp_path / "out").exists()
     train(tmp_path / "out", paths, max_quarantined=0.2)
+
+
+def test_seeds_that_share_a_process_leave_what_each_leaves_alone(tmp_path, paths):
+    seeds, folders = (4, 1), [tmp_path / "4", tmp_path / "1"]
+    told = settings()
+    del told["seed"]
+    given = Namespace(
+        settings=told,
+        seeds=list(seeds),
+        output=[folder / "weights.safetensors" for folder in folders],
+        projector=[folder / "projector.safetensors" for folder in folders],
+        threads=1,
+        device="cpu",
+        checkpoints=tmp_path / "unfinished",
+        curves=None,
+        code="",
+        **{"manifest": None, "exclude": [], "init": None, "source": None, "tokens": [], **paths},
+    )
+    each_seed(train_student.main, "output", "projector", "init")(given)
+    for seed, folder in zip(seeds, folders, strict=True):
+        train(tmp_path / "alone" / str(seed), paths, seed=seed)
+        for file in OUTPUTS:
+            assert (folder / file).read_bytes() == (tmp_path / "alone" / str(seed) / file).read_bytes(), (seed, file)
+    given.output = given.output[:1]
+    with pytest.raises(ArtifactError, match="--output: 1 paths for 2 seeds"):
+        each_seed(train_student.main, "output", "projector", "init")(given)

@@ -86,7 +86,7 @@ def of_pictures(architecture):
 @pytest.mark.parametrize("architecture", ["vit_tiny", "deit_tiny"])
 def test_a_transformer_starts_from_one_of_its_size(architecture):
     jobs = Jobs(Graph(of_pictures(architecture)))
-    made = json.loads(jobs.train_student(RUN, 0))
+    made = json.loads(jobs.train_student(RUN))
     assert (made["source"]["kind"], made["inflation"]["source"]) == ("imagenet_vit", "vit")
 
 
@@ -141,7 +141,7 @@ def test_rows_say_where_the_weights_are_from():
 def settings(**changes):
     jobs = Jobs(Graph(config(**changes)))
     row = (RUN, "classification", "mini_shapes")
-    return [jobs.train_student(RUN, 0), jobs.finetune_student(*row, 0), jobs.evaluate_task(*row)]
+    return [jobs.train_student(RUN), jobs.finetune_student(*row), jobs.evaluate_task(*row)]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_an_edit_of_a_run_touches_exactly_its_jobs(changes, touched):
 def test_other_runs_say_nothing_of_2d_weights():
     """So that what was made before these keys were is not made again."""
     jobs = Jobs(Graph(config("nano")))
-    made = json.loads(jobs.train_student("nano_mcd", 0))
-    tuned = json.loads(jobs.finetune_student("nano_mcd", "classification", "nano_shapes", 0))
+    made = json.loads(jobs.train_student("nano_mcd"))
+    tuned = json.loads(jobs.finetune_student("nano_mcd", "classification", "nano_shapes"))
     assert not {"inflation", "source", "regime", "recalibrate"} & ({*made} | {*tuned})
     assert "head" not in tuned["task"]
     assert "recalibrate" in settings()[1] and "inflation" in settings()[0]

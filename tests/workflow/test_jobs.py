@@ -44,10 +44,10 @@ def every_setting(jobs: Jobs) -> dict[str, str]:
         "compute_visibility": jobs.compute_visibility(rig),
         "train_teacher": jobs.train_teacher("nano_clip"),
         "extract_features": jobs.extract_features("nano_clip"),
-        "train_student": jobs.train_student(run, 0),
+        "train_student": jobs.train_student(run),
         "embed_shapes": jobs.embed_shapes(run),
-        "finetune_student": jobs.finetune_student(run, "classification", dataset, 0),
-        "finetune_joint": jobs.finetune_student(joint, "classification", dataset, 0),
+        "finetune_student": jobs.finetune_student(run, "classification", dataset),
+        "finetune_joint": jobs.finetune_student(joint, "classification", dataset),
         "evaluate_task": jobs.evaluate_task(run, "linear_probe", dataset),
     }
 
@@ -91,12 +91,12 @@ def test_an_edit_touches_exactly_its_jobs(path, value, touched):
 def test_keys_of_recipes_that_came_later_stand_in_no_job_that_leaves_them_at_their_defaults(suite):
     """So the jobs of results that there are keep their settings, byte by byte."""
     made = jobs(suite=suite, paths__archives="somewhere")
-    told = [made.train_student(run, 0) for run in made.config.chosen.runs]
+    told = [made.train_student(run) for run in made.config.chosen.runs]
     told += [made.train_teacher(name) for name in made.config.teachers]
     for row in made.graph.evaluations:
         told += [
             made.evaluate_task(*row),
-            *([made.finetune_student(*row, 0)] if made.graph.finetunes(*row[1:]) else []),
+            *([made.finetune_student(*row)] if made.graph.finetunes(*row[1:]) else []),
         ]
     assert any('"batch_size"' in text for text in told)
     assert not any(word in text for text in told for word in ('"schedule"', '"nesterov"'))
@@ -108,7 +108,7 @@ def test_a_recipe_with_another_schedule_is_another_job():
                    "teachers__nano_clip__training") for key, value in changes.items()}  # fmt: skip
         made = jobs(**changes)
         row = ("nano_mcd", "classification", "nano_shapes")
-        return [made.finetune_student(*row, 0), made.train_student("nano_mcd", 0), made.train_teacher("nano_clip"),
+        return [made.finetune_student(*row), made.train_student("nano_mcd"), made.train_teacher("nano_clip"),
                 made.evaluate_task(*row)]  # fmt: skip
 
     assert told(schedule="cosine", nesterov=False) == told()

@@ -8,6 +8,7 @@ from typing import Any
 from pointlift.contracts.duplicates import compared_datasets
 from pointlift.graph import Graph
 from pointlift.job_environment import gpus_per_job
+from pointlift.seed_jobs import SeedJobs
 
 Entry = dict[str, Any]
 
@@ -19,8 +20,13 @@ def cost_entries(graph: Graph) -> list[Entry]:
 
 
 def speed_entries(graph: Graph) -> list[Entry]:
-    """Where the time and the steps of every finetuning are written that looks for a target accuracy."""
-    entries = []
+    """Where the time and the steps of every finetuning are written that looks for a target accuracy.
+
+    None where seeds share jobs: the time is then that of all of them.
+    """
+    entries: list[Entry] = []
+    if graph.config.chosen.seeds_share_jobs:
+        return entries
     for run, task, dataset in graph.evaluations:
         if task == "speed_to_target":
             for seed in graph.config.chosen.seeds:
@@ -77,19 +83,20 @@ def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
 
 
 def _run_jobs(graph: Graph) -> Iterator[Entry]:
-    seeds = graph.config.chosen.seeds
+    jobs = SeedJobs(graph.config.chosen).groups()
     for run in graph.config.chosen.runs:
-        for seed in seeds:
-            weights = [graph.student_weights(run, seed)]
-            yield _entry(graph, "train_student", [f"{run}.seed{seed}"], weights, run=run, torch=True)
+        for word, seeds in jobs:
+            weights = [graph.student_weights(run, seed) for seed in seeds]
+            yield _entry(graph, "train_student", [f"{run}{word}"], weights, run=run, torch=True)
     for run, task, dataset in graph.evaluations:
         protocol = graph.protocol_in_path(run, task, dataset)
         answers = graph.answers(run, task, dataset)
         if graph.finetunes(task, dataset):
-            for seed, file in zip(seeds, answers, strict=True):
-                words = [run, task, dataset, protocol, f"seed{seed}"]
-                head = f"{graph.finetuned_folder(run, task, dataset, seed)}/weights.safetensors"
-                yield _entry(graph, "finetune_student", words, [file, head], run=run, torch=True)
+            for word, seeds in jobs:
+                words = [run, task, dataset, f"{protocol}{word}"]
+                folders = [graph.finetuned_folder(run, task, dataset, seed) for seed in seeds]
+                files = [f"{folder}/{name}.safetensors" for folder in folders for name in ("predictions", "weights")]
+                yield _entry(graph, "finetune_student", words, files, run=run, torch=True)
         else:
             yield _entry(graph, "embed_shapes", [run, dataset], answers, run=run, torch=True)
         metrics = graph.metrics_files(run, task, dataset)

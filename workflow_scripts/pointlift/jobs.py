@@ -101,8 +101,8 @@ class Jobs:
         """extract_tokens: the whole block, as for the same teacher's embeddings."""
         return self.extract_features(teacher)
 
-    def train_student(self, run: str, seed: int) -> str:
-        """train_student: the run with the blocks it names."""
+    def train_student(self, run: str) -> str:
+        """train_student: the run with the blocks it names. Seeds are told beside it: each makes files of its own."""
         block = self.config.runs[run]
         distils = block.method is not None and block.form == "transfer"
         limit = self.config.datasets[block.dataset].max_quarantined if block.dataset is not None else 0.0
@@ -114,7 +114,6 @@ class Jobs:
                 "method": _dump(self.config.methods[str(block.method)]) if distils else None,
                 "recipe": _dump(block.recipe) if block.recipe is not None else None,
                 "arm": block.arm,
-                "seed": seed,
                 "max_quarantined": limit,
                 **self._source(block),
             }
@@ -143,7 +142,7 @@ class Jobs:
         """embed_shapes: the student."""
         return canonical_json({"student": _dump(self.config.students[self.config.runs[run].student])})
 
-    def finetune_student(self, run: str, task: str, dataset: str, seed: int) -> str:
+    def finetune_student(self, run: str, task: str, dataset: str) -> str:
         """finetune_student: student, task and, for a joint run, its method and arm."""
         block = self.config.runs[run]
         joint = block.form == "joint"
@@ -156,7 +155,6 @@ class Jobs:
                 "method": _dump(self.config.methods[str(block.method)]) if joint else None,
                 "arm": block.arm,
                 "form": block.form,
-                "seed": seed,
                 "max_quarantined": self.config.datasets[dataset].max_quarantined,
                 **regime,
             }

@@ -246,6 +246,9 @@ class SuiteSettings(Settings):
     tasks: tuple[str | TaskOfRuns, ...] = Field(min_length=1)
     """Names of tasks that every run meets (joint runs: every one that trains jointly), or {task: name, runs: [...]}."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    seeds_share_jobs: bool = False
+    """True: one job trains a run with all seeds, one after another, to the same files. For runs of seconds, where the
+    start of a process costs as much; with another seed such a run is made anew."""
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks, in order."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pointlift.contracts.errors import PointliftError
+from pointlift.contracts.errors import ArtifactError, PointliftError
 
 #: Errors of the machine that a user can mend: no space, quota, read-only, no rights.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -55,10 +55,40 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--code", default="", help="hash of this job's code: a run begun by other code starts anew")
         return self.add_compute()
 
+    def add_seeds(self) -> Parser:
+        """Add ``--seeds``, for ``each_seed``."""
+        self.add_argument("--seeds", type=int, nargs="+", required=True, help="one after another, each as if alone")
+        return self
+
 
 def training_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Parser.add_training`` by the names that ``training.engine.fit`` knows."""
     return {name: getattr(arguments, name) for name in ("device", "threads", "checkpoints", "curves", "code")}
+
+
+def each_seed(main: Callable[[Any], None], *names: str) -> Callable[[Any], None]:
+    """``main`` for one seed, called for every one of ``Parser.add_seeds``, as in a job of its own.
+
+    It then finds its ``seed`` in the settings; in the place of every list in ``names`` the path that stands where the
+    seed does, or None where the list is empty; and places for what is unfinished that end in ``.seed<number>``. Raises
+    ``ArtifactError`` when a list is not as long as the seeds are many.
+    """
+
+    def every(arguments: argparse.Namespace) -> None:
+        lists = {name: getattr(arguments, name) for name in names}
+        for name, paths in lists.items():
+            if paths and len(paths) != len(arguments.seeds):
+                told = f"--{name}: {len(paths)} paths for {len(arguments.seeds)} seeds"
+                raise ArtifactError(f"{told}; give one for each, in their order")
+        for number, seed in enumerate(arguments.seeds):
+            own: dict[str, Any] = {"settings": {**arguments.settings, "seed": seed}}
+            own |= {name: paths[number] if paths else None for name, paths in lists.items()}
+            for name in ("checkpoints", "curves"):
+                place = getattr(arguments, name)
+                own[name] = None if place is None else place.with_name(f"{place.name}.seed{seed}")
+            main(argparse.Namespace(**{**vars(arguments), **own}))
+
+    return every
 
 
 def run(main: Callable[[Any], None], arguments: argparse.Namespace) -> None:
