@@ -41,8 +41,9 @@ def test_scans_may_lie_beside_the_lists_and_numbers_keep_their_zeros(tmp_path, s
     assert dataset.ids[:3] == ("scene0000_00-000000", "scene0000_00-000100", "scene0000_01-000000")
     files = scannet_frames.Settings.source_files(settings_of("scannet_frames"), dataset.ids[1:2])
     held = [file for file in files if (tmp_path / file).is_file()]
-    assert held == [f"scannet_frames/scene0000_00/{name}" for name in
-                    ("color/000100.jpg", "depth/000100.png", "pose/000100.txt")]  # fmt: skip
+    wanted = ["color/000100.jpg", "depth/000100.png", "pose/000100.txt"]
+    wanted += ["intrinsic/intrinsic_color.txt", "intrinsic/intrinsic_depth.txt", "scene0000_00.txt"]
+    assert held == [f"scannet_frames/scene0000_00/{name}" for name in wanted]
     assert dataset.entry(dataset.ids[1]).source_path == "scene0000_00/color/000100.jpg"
 
 
@@ -138,7 +139,14 @@ def picture(mode, size=(64, 48), value=1000):
         ("depth/25.png", picture("I;16", value=0), "nothing was measured in this frame"),
         ("color/25.jpg", "half", r"25\.jpg: not a whole JPEG or PNG picture"),
         ("color/25.jpg", "no picture", r"25\.jpg: not a whole JPEG or PNG picture"),
-        ("intrinsic/intrinsic_depth.txt", "0 0 3 0\n" * 4, r"intrinsic_depth\.txt: a focal length is not above 0"),
+        ("intrinsic/intrinsic_depth.txt", "0 0 3 0\n" * 4, r"intrinsic_depth\.txt: intrinsics are no pinhole camera"),
+        ("intrinsic/intrinsic_color.txt", "9 9 3 0\n9 9 3 0\n0 0 1 0\n0 0 0 1\n", "are no pinhole camera"),
+        ("intrinsic/intrinsic_color.txt", "9 0 131 0\n0 9 3 0\n0 0 1 0\n0 0 0 1\n", "of the color picture of 130 x 97"),
+        (
+            "intrinsic/intrinsic_depth.txt",
+            "9 0 3 0\n0 9 -1 0\n0 0 1 0\n0 0 0 1\n",
+            "outside of the depth picture of 64",
+        ),
         ("intrinsic/intrinsic_color.txt", None, r"intrinsic/intrinsic_color\.txt: the file cannot be read"),
     ],
 )

@@ -104,6 +104,8 @@ def test_behind_a_block_the_depth_map_says_what_rays_say():
         ({"world_to_camera": lambda a: a * [[-1.0], [1], [1], [1]]}, "no rotation and translation"),
         ({"intrinsics": lambda a: -a}, "no pinhole camera"),
         ({"intrinsics": lambda a: a * np.nan}, "no pinhole camera"),
+        ({"intrinsics": lambda a: np.where(a == 0, 70.0, a)}, "no pinhole camera"),
+        ({"intrinsics": lambda a: np.maximum(a, [[70], [70], [0]])}, "no pinhole camera"),  # it has no inverse
     ],
 )
 def test_what_is_no_posed_picture_is_refused(changes, reason):

@@ -32,7 +32,7 @@ from pointlift.datasets.image_file import read_depth, read_keys, read_matrix, re
 from pointlift.datasets.scannet import LISTS, splits_of_scans
 from pointlift.datasets.source_folder import SplitName, require_below, split_or_val
 from pointlift.geometry.cameras import pixel_rays, project
-from pointlift.geometry.posed_views import require_rigid
+from pointlift.geometry.posed_views import require_pinhole, require_rigid
 
 _ID = re.compile(r"(scene\d{4}_\d{2})-(\d+)", re.ASCII)
 _MILLIMETRES = 1000.0
@@ -59,12 +59,17 @@ class Settings(FrameSettings):
         return f"scannet/frames{self.frame_step}-{self._points_name()}{''.join(words)}"
 
     def source_files(self, shape_ids: Sequence[str]) -> Sequence[str]:
-        """Three files a frame."""
+        """Three files a frame, and those of its scan's cameras."""
         names = [shape_id.split("-") for shape_id in shape_ids]
         files = [
             f"{scan}/{file}"
             for scan, number in names
             for file in (f"color/{number}.jpg", f"depth/{number}.png", f"pose/{number}.txt")
+        ]
+        files += [
+            f"{scan}/{file}"
+            for scan in dict.fromkeys(scan for scan, _ in names)
+            for file in ("intrinsic/intrinsic_color.txt", "intrinsic/intrinsic_depth.txt", f"{scan}.txt")
         ]
         return [place + file for place in ("", "scans/", "scannet_frames/", "scannet_frames/scans/") for file in files]
 
@@ -124,11 +129,19 @@ class _Frame:
         return np.asarray(_alignment(self.scan / f"{self.scan.name}.txt") @ pose)
 
     def camera(self, name: Literal["color", "depth"]) -> _Camera:
+        """Raises ``UnusableShapeError`` also for intrinsics that are of a picture of another size."""
         matrix = read_matrix(self.scan / "intrinsic" / f"intrinsic_{name}.txt")[:3, :3]
-        if not np.isfinite(matrix).all() or not (matrix[[0, 1], [0, 1]] > 0).all():
-            raise UnusableShapeError(f"intrinsic_{name}.txt: a focal length is not above 0, or a number is not finite")
+        try:
+            require_pinhole(matrix[None])
+        except UnusableShapeError as error:
+            raise UnusableShapeError(f"intrinsic_{name}.txt: {error}") from None
         matrix[:2, 2] += _HALF_PIXEL
-        matrix[2] = [0.0, 0.0, 1.0]
+        height, width = (self.colour if name == "color" else self.depth).shape[:2]
+        if not (0 <= matrix[0, 2] <= width and 0 <= matrix[1, 2] <= height):
+            raise UnusableShapeError(
+                f"intrinsic_{name}.txt: its principal point lies outside of the {name} picture of {width} x {height} "
+                "pixels: the picture was made smaller, or the file is the other camera's; export both again"
+            )
         return _Camera(matrix)
 
 

@@ -28,9 +28,7 @@ def check(views: PosedViews) -> PosedViews:
         raise UnusableShapeError("depth: a value is NaN or not in front of the camera; where there is none it is inf")
     transform, pinhole = (np.asarray(each, dtype=np.float64) for each in (views.world_to_camera, views.intrinsics))
     require_rigid(transform)
-    focal = pinhole[:, [0, 1], [0, 1]]
-    if not np.isfinite(pinhole).all() or not (focal > 0).all() or not (pinhole[:, 2] == [0, 0, 1]).all():
-        raise UnusableShapeError("intrinsics are no pinhole camera: a focal length is not above 0, or a value is odd")
+    require_pinhole(pinhole)
     return PosedViews(images, depth, transform, pinhole)
 
 
@@ -43,6 +41,15 @@ def require_rigid(transforms: Array) -> None:
     turned = np.abs(products - np.eye(3)).max(initial=0.0) <= _RIGID and (np.linalg.det(rotation) > 0).all()
     if not turned or np.abs(transforms[:, 3] - [0, 0, 0, 1]).max(initial=0.0) > _RIGID:
         raise UnusableShapeError("its pose is no rotation and translation")
+
+
+def require_pinhole(matrices: Array) -> None:
+    """Raise ``UnusableShapeError`` unless all of (V, 3, 3) are those of pinhole cameras: so they have an inverse."""
+    focal, below = matrices[:, [0, 1], [0, 1]], matrices[:, [1, 2, 2], [0, 0, 1]]
+    if not np.isfinite(matrices).all() or not (focal > 0).all() or below.any() or not (matrices[:, 2, 2] == 1).all():
+        raise UnusableShapeError(
+            "intrinsics are no pinhole camera: they are finite numbers f s x, 0 g y, 0 0 1 with f and g above 0"
+        )
 
 
 def centre_square(views: PosedViews) -> PosedViews:
