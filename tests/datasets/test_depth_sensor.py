@@ -98,6 +98,16 @@ def test_returns_are_lost_at_random_at_grazing_angles_and_far_away(monkeypatch):
     np.testing.assert_array_equal(far.surface >= 0, np.isfinite(far.depth))
 
 
+def test_no_return_comes_from_behind_the_sensor():
+    """However large its errors are: the largest noise, in a room ten times as deep."""
+    seen = picture(room_of(opened(), 0), size=(200, 200))
+    deep = dataclasses.replace(seen, depth=10 * seen.depth)
+    noisy = returned(deep, sensor(noise=0.05), np.random.default_rng(0))
+    lost = np.isfinite(deep.depth) & np.isinf(noisy.depth)
+    assert 0 < lost.sum() < 0.5 * lost.size
+    assert (noisy.depth > 0).all() and (noisy.surface[lost] == -1).all()
+
+
 def test_a_sensor_without_errors_returns_what_is_there():
     seen = picture(room_of(opened(), 2))
     same = returned(seen, sensor(), np.random.default_rng(0))

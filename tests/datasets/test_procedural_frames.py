@@ -37,6 +37,12 @@ def test_every_point_lies_in_its_picture_with_its_depth_and_colour():
         assert same.mean() > 0.85
 
 
+def test_a_sensor_that_sees_more_than_the_picture_is_refused():
+    assert len(frames(sensor={"width": 40, "height": 40}).ids) == 9
+    with pytest.raises(ConfigError, match="its height must be at most its width"):
+        frames(sensor={"width": 40, "height": 41})
+
+
 def test_views_are_posed_pictures_in_the_metres_of_the_room():
     dataset = frames()
     for number, shape_id in enumerate(dataset.ids):

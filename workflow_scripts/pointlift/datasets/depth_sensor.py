@@ -81,6 +81,8 @@ def returned(frame: Frame, sensor: SensorSettings, rng: np.random.Generator) -> 
     error = rng.normal(size=frame.depth.shape)
     lost |= (frame.slant < np.deg2rad(sensor.grazing_degrees)) | ~(frame.depth <= sensor.farthest)
     depth = np.where(lost, 0.0, frame.depth)
-    depth = np.where(lost, np.inf, depth + sensor.noise * depth**2 * error)
+    depth = depth + sensor.noise * depth**2 * error
+    lost |= depth <= 0  # the sensor sees nothing behind itself, however much it errs
+    depth = np.where(lost, np.inf, depth)
     surface = np.where(lost, -1, frame.surface)
     return Frame(depth, surface, frame.slant, frame.colour, frame.rays, frame.position)

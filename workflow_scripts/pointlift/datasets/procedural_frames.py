@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pointlift.contracts.dataset import Entry, PointCloud, PosedViews
 from pointlift.contracts.dataset_blocks import FrameSettings
@@ -28,6 +28,12 @@ class Settings(RoomSettings, FrameSettings):
     image_size: int = Field(default=120, ge=16, le=1024)
     """Edge of the picture in pixels."""
     listing: ClassVar[tuple[str, ...]] = ("num_rooms",)
+
+    @model_validator(mode="after")
+    def _as_wide(self) -> Settings:
+        if self.sensor.height > self.sensor.width:
+            raise ValueError("sensor: its height must be at most its width; the picture is square and as wide")
+        return self
 
     def required_protocol(self) -> str:
         """Frames, their size, what is unusual of the rooms, and the points: frames/4x80x60-random4096."""

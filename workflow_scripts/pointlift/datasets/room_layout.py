@@ -54,7 +54,7 @@ class FloorPlan:
 
 
 def draw_plan(rng: np.random.Generator) -> FloorPlan:
-    """A floor plan of 9 to 36 square metres under a ceiling of 2.4 to 3 m."""
+    """A floor plan of 7 to 36 square metres under a ceiling of 2.4 to 3 m."""
     size = rng.uniform((3.2, 2.8), (6.5, 5.5))
     height = float(rng.uniform(2.4, 3.0))
     is_l, corner, notch = rng.uniform() < _L_SHAPED, int(rng.integers(4)), rng.uniform(0.25, 0.45, 2) * size
