@@ -12,6 +12,9 @@ from pointlift.reporting.tables import Row, to_number
 HEADLINE_SELECTION = "last"
 MISSING = "\N{EN DASH}"
 
+#: What the field names first, of tasks whose metrics with intervals are others: those are over scenes, one by one.
+_NAMED = {"semantic_segmentation": ("mean_iou", "scene_mean_iou"), "detection": ("map_25", "map_50", "scene_recall_25")}
+
 
 @dataclass(frozen=True)
 class RunLine:
@@ -72,6 +75,9 @@ def _lines(rows: Sequence[Row]) -> tuple[RunLine, ...]:
 def _primary(key: tuple[str, ...], groups: dict[tuple[str, ...], list[Row]]) -> set[str]:
     """Metrics to show first among those of the same task, dataset, protocol and selection."""
     siblings = {other[-1]: rows for other, rows in groups.items() if other[:-1] == key[:-1]}
+    named = set(_NAMED.get(key[0], ())) & set(siblings)
+    if named:
+        return named
     known = {metric for metric, rows in siblings.items() if any(row["delta_ci95_low"] for row in rows)}
     return known or {min(siblings)}
 
