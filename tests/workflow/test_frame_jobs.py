@@ -66,6 +66,7 @@ suites:
   posed: {runs: [mcd_frames, concepts_frames], tasks: [probe], seeds: [0]}
 suite: posed
 """)
+RECIPE = {"epochs": 1, "batch_size": 4, "learning_rate": 1.0e-3}
 
 
 @pytest.fixture
@@ -141,6 +142,19 @@ def test_rigs_and_datasets_that_do_not_fit_are_told_before_any_job(run, changes,
     values["datasets"]["other"] = {**values["datasets"]["shapes"], "series": "other"}
     values["runs"][run] = {**values["runs"]["mcd_frames"], **changes}
     assert sum(told in line for line in lines(values)) == 1
+
+
+def test_frames_and_scans_of_the_same_rooms_do_not_meet_in_a_transfer_run(values):
+    """Their ids differ, so that the audit of shapes would not see it; rooms of another seed are other rooms."""
+    block = {"kind": "procedural_rooms", "protocol": "rooms/4x80x60-all", "series": "posed"}
+    values["tasks"]["probe"] = {"kind": "semantic_segmentation", "dataset": "scans", "recipe": RECIPE}
+    told = "its datasets 'posed' and 'scans' are of the same rooms; give one of them another series"
+    for same in ({}, {"splits": {"train": 0.9}}):
+        values["datasets"]["scans"] = block | same
+        assert sum(told in line for line in lines(values)) == 2  # of both runs
+    for other in ({"seed": 1}, {"series": "others"}):
+        values["datasets"]["scans"] = block | other
+        read_config(values)
 
 
 def test_a_teacher_that_learns_names_or_parts_is_not_trained_on_frames(values):

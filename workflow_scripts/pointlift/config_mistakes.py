@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointlift.contracts.blocks import RunSettings, SuiteSettings, TaskSettings
 from pointlift.contracts.dataset_blocks import DatasetSettings, Scan
+from pointlift.contracts.procedural_blocks import RoomSettings
 from pointlift.contracts.rig_blocks import CameraRigSettings, RigSettings
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
@@ -249,4 +251,19 @@ def _overlaps(config: Config, key: str, run: RunSettings, tasks: list[TaskSettin
     shared = sorted({dataset for dataset in used if dataset in {task.dataset for task in tasks}})
     if taught is not None and taught == run.dataset:
         shared.append(taught)
-    return [f"{key} is a transfer run, and dataset {dataset!r} stands in two of its phases" for dataset in shared]
+    found = [f"{key} is a transfer run, and dataset {dataset!r} stands in two of its phases" for dataset in shared]
+    return found + _shared_rooms(config, key, used, sorted({task.dataset for task in tasks}))
+
+
+def _shared_rooms(config: Config, key: str, used: list[str], asked: list[str]) -> list[str]:
+    """Made rooms of one series and seed are the same rooms, though the ids of their frames and scans differ."""
+    rooms = {
+        name: (block.series, block.seed) for name, block in config.datasets.items() if isinstance(block, RoomSettings)
+    }
+    pairs = dict.fromkeys([*itertools.combinations(used, 2), *itertools.product(used, asked)])
+    return [
+        f"{key} is a transfer run, and its datasets {first!r} and {second!r} are of the same rooms; "
+        "give one of them another series"
+        for first, second in pairs
+        if first != second and first in rooms and rooms[first] == rooms.get(second)
+    ]
