@@ -43,10 +43,12 @@ def test_the_report_folder_holds_the_contract(finished_nano):
     }  # fmt: skip
     assert set(summary["task"]) == {
         "classification", "part_segmentation", "linear_probe", "few_shot", "retrieval", "data_efficiency", "zero_shot",
-        "neural_collapse", "speed_to_target",
+        "neural_collapse", "speed_to_target", "finetuned_few_shot", "semi_supervised", "semantic_segmentation",
+        "detection",
     }  # fmt: skip
     assert set(summary["protocol"]) == {
         "procedural/nano/transfer", "procedural/nano/joint", "procedural/nano/target20/transfer",
+        "rooms/2x40x30-all/transfer", "rooms/2x40x30-all/points512/transfer",
     }  # fmt: skip
     assert set(summary["selection"]) == {"last", "val"}
     accuracy = summary[summary["metric"].str.startswith("accuracy")]["value"]
@@ -127,13 +129,13 @@ EDITS = {
         "workflow_scripts/pointlift/distillation/pointmcd.py",
         "from __future__ import annotations",
         "from __future__ import annotations\n\n_NEW = 1",
-        {"train_student": 5, "embed_shapes": 3, "finetune_student": 8, "evaluate_task": 13},
+        {"train_student": 5, "embed_shapes": 3, "finetune_student": 6, "evaluate_task": 11},
     ),
     "a method that another run starts from": (
         "config.yaml",
         "point_mae: {kind: point_mae}",
         "point_mae: {kind: point_mae, mask_ratio: 0.5}",
-        {"train_student": 2, "embed_shapes": 1, "finetune_student": 2, "evaluate_task": 3},
+        {"train_student": 2, "embed_shapes": 2, "evaluate_task": 2},
     ),
     "a source of 2D weights": (
         "config.yaml",
@@ -145,22 +147,23 @@ EDITS = {
         "config.yaml",
         "layout: ring, num_views: 4}",
         "layout: sphere, num_views: 4}",
-        {"render_views": 3, "compute_visibility": 2, "train_teacher": 2, "extract_features": 3, "train_student": 6,
-         "encode_class_prompts": 1, "embed_shapes": 4, "finetune_student": 14, "evaluate_task": 24},
+        {"render_views": 3, "compute_visibility": 2, "train_teacher": 2, "extract_features": 4, "extract_tokens": 1,
+         "train_student": 7, "encode_class_prompts": 1, "embed_shapes": 5, "finetune_student": 13,
+         "evaluate_task": 24},
     ),
     "how many points": (  # no picture and no teacher
         "config.yaml",
         "num_points: 128\n    shard_size: 128",
         "num_points: 120\n    shard_size: 128",
-        {"sample_points": 2, "compute_visibility": 2, "train_student": 6, "embed_shapes": 6, "finetune_student": 19,
-         "evaluate_task": 34},
+        {"sample_points": 2, "compute_visibility": 2, "train_student": 6, "embed_shapes": 7, "finetune_student": 15,
+         "evaluate_task": 33},
     ),
     "a teacher's weights": (  # the run whose teacher is another one stays
         "config.yaml",
         "recipe: {epochs: 20, batch_size: 32,",
         "recipe: {epochs: 21, batch_size: 32,",
-        {"train_teacher": 1, "extract_features": 2, "train_student": 4, "encode_class_prompts": 1, "embed_shapes": 3,
-         "finetune_student": 10, "evaluate_task": 19},
+        {"train_teacher": 1, "extract_features": 3, "extract_tokens": 1, "train_student": 5, "encode_class_prompts": 1,
+         "embed_shapes": 4, "finetune_student": 10, "evaluate_task": 20},
     ),
 }  # fmt: skip
 
