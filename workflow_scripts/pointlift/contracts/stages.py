@@ -110,8 +110,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),
     },
-    # What neural collapse is seen in: the same of every train and test shape, with the embedding that the head is given
-    # and, of a head that is linear, its weights. Epoch -1: before the first step.
+    # What neural collapse is seen in: predictions on every train and test shape, with the embedding that the head is
+    # given and, of a head that is linear, its weights. Epoch -1: before the first step.
     "epoch_embeddings": {
         "epoch": ArraySpec("int64", ("E",)),
         "embedding": ArraySpec("float32", ("E", "S", "C")),
@@ -129,7 +129,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),
     },
-    # The same of a student that labels the points of scenes with one of K classes. Points without a label are in none.
+    # Part predictions of a student that labels the points of scenes, on every val and test scene: K classes, which all
+    # scenes have, in place of parts. Points without a label are in none.
     "point_predictions": {
         "epoch": ArraySpec("int64", ("E",)),
         "hits": ArraySpec("int32", ("E", "S", "K")),
@@ -137,7 +138,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "labelled": ArraySpec("int32", ("S", "K")),
         "split": ArraySpec("uint8", ("S",)),
     },
-    # The same of a detector: Q boxes a scene, for each of R choices of the scene's points. Boxes as those of points.
+    # Predictions of a detector on those scenes: Q boxes a scene, for each of R choices of its points. Boxes as those of
+    # points.
     "box_predictions": {
         "epoch": ArraySpec("int64", ("E",)),
         "boxes": ArraySpec("float32", ("E", "R", "S", "Q", 7)),
