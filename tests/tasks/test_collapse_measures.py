@@ -124,6 +124,22 @@ def test_fewer_dimensions_than_classes_cut_the_rank_further(seed, width):
     assert nc1(class_statistics(values, label)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_directions_along_which_float32_centres_differ_by_rounding_alone_are_not_seen():
+    """Centres on one line, and two of four that are one: what rounding leaves would be divided by, 1e11 and more."""
+    rng = np.random.default_rng(0)
+    around, line = rng.normal(size=(50, 64)), rng.normal(size=64)
+    around -= around.mean(axis=0)
+    label = np.repeat(np.arange(3), 50)
+    exact = np.concatenate([place * line + around for place in (0.1, 0.7, 1.3)])
+    unit = line / np.linalg.norm(line)
+    expected = ((around @ unit) ** 2).mean() / (0.24 * line @ line) / 3  # places vary by .24 around their mean
+    assert nc1(class_statistics(exact.astype(np.float32), label)) == pytest.approx(expected, rel=1e-4)
+    far = np.float32(10) + rng.normal(size=(4, 64)).astype(np.float32)[[0, 0, 1, 2]]
+    values = np.concatenate([centre + around.astype(np.float32) for centre in far])
+    values[50:100] *= np.float32(1.0000001)
+    assert nc1(class_statistics(values, np.repeat(np.arange(4), 50))) < 1.0
+
+
 def test_nc2_by_hand():
     """Three centres around the origin: lengths 3, 4, 5, of which the first two stand at a right angle."""
     centres = np.array([[3.0, 0.0], [0.0, 4.0], [-3.0, -4.0]])

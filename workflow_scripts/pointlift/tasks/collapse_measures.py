@@ -71,14 +71,14 @@ def cdnv(classes: ClassStatistics) -> float | None:
 def nc1(classes: ClassStatistics) -> float | None:
     """Variability within classes against that between them: Tr(Sigma_W pinv(Sigma_B)) / K.
 
-    Sigma_B is the covariance of the centres, of rank K - 1 at most, and its pseudo-inverse has no more directions; so
-    what varies across the others is not seen. None: all centres are the same.
+    Sigma_B is the covariance of the centres, of rank K - 1 at most, and its pseudo-inverse has no more directions, nor
+    any along which the centres are the same but for rounding; so what varies across the others is not seen. None: all
+    centres are the same.
     """
     _, size, direction = np.linalg.svd(classes.centred, full_matrices=False)
     if size[0] <= _SAME * classes.length:
         return None
-    smallest = max(classes.centred.shape) * np.finfo(np.float64).eps * size[0]
-    rank = min(len(classes.label) - 1, int((size > smallest).sum()))
+    rank = min(len(classes.label) - 1, int((size > _SAME * classes.length).sum()))
     within = classes.class_means((classes.residual @ direction[:rank].T) ** 2).mean(axis=0)
     between = size[:rank] ** 2 / len(classes.label)
     return float((within / between).sum() / len(classes.label))
