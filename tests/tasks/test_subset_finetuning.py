@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,14 @@ from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage
 from pointlift.operators.student_output import StudentOutput
 from pointlift.students import sparse_resnet
-from pointlift.tasks import data_efficiency, few_shot, finetuned_data_efficiency, finetuned_few_shot, subset_finetuning
+from pointlift.tasks import (
+    data_efficiency,
+    few_shot,
+    finetuned_data_efficiency,
+    finetuned_few_shot,
+    semi_supervised,
+    subset_finetuning,
+)
 from pointlift.tasks.finetuning import FinetuneSettings
 from pointlift.tasks.partial_training import PartialTraining
 from pointlift.tasks.shapes import Shapes, SubsetPredictions
@@ -281,6 +289,36 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch, sto
     for name, value in whole.deployed().state_dict().items():
         assert torch.equal(value, again.deployed().state_dict()[name]), name
     assert not (tmp_path / "state").exists()
+
+
+def test_what_larger_settings_left_is_forgotten_too(tmp_path, monkeypatch):
+    """Killed in the last of six sets; then four are asked for: the state of the sixth is of nobody any more."""
+    shapes, steps, real = toy_clouds((12, 14, 16)), [], engine._Training._step
+
+    def counted(self, batch, step):
+        if len(steps) == 11:
+            raise Killed
+        steps.append(step)
+        real(self, batch, step)
+
+    def due(self):  # a state after every step
+        return True
+
+    monkeypatch.setattr("pointlift.training.checkpoint.Checkpoint.due", due)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(engine._Training, "_step", counted)
+        run(tmp_path / "a", task(draws=3), shapes, checkpoints=tmp_path / "state")
+    assert (tmp_path / "state/005/0/training/state.pt").is_file()
+    run(tmp_path / "a", task(draws=2), shapes, checkpoints=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("member", [finetuned_few_shot, finetuned_data_efficiency, semi_supervised])
+def test_training_shapes_of_one_class_alone_are_told(member):
+    shapes = toy_clouds((12, 12))
+    alone = replace(shapes, split=np.where(shapes.label == 0, shapes.split, 2).astype(np.uint8))
+    with pytest.raises(ArtifactError, match=f"{member.__name__.rpartition('.')[2]}: .* at least 2 classes"):
+        task(member).subsets(alone)
 
 
 def test_what_other_settings_left_is_not_taken(tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def draw_shots(shapes: Shapes, pool: Array, shots: int, number: int) -> Array:
     for one, order in orders.items():
         if len(order) < shots:
             raise ArtifactError(
-                f"few_shot: shots {shots} needs {shots} training shapes of every class, class {one} "
+                f"{shots} shots need {shots} training shapes of every class, class {one} "
                 f"(with {min(shapes.ids[row] for row in order)}) has {len(order)}; lower shots"
             )
     return np.sort(np.concatenate([order[:shots] for order in orders.values()]))

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from pointlift.contracts.episodes import committed_names, metric_names, nested_shots, plan_of, read_committed
-from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.subset_blocks import SubsetSettings
 from pointlift.tasks.draws import Subset, draw_shots
 from pointlift.tasks.episode_rows import place
@@ -29,7 +28,8 @@ class Settings(SubsetSettings):
     shots: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
     """Training shapes per class. Draws are nested: the one of 1 shot is among the five of 5 shots."""
     episodes: str | None = None
-    """Name of a committed file of all classes (mn40/1-5-10shot): its first folds are the draws. None: drawn here."""
+    """Name of a committed file of all classes (mn40/1-5-10shot): its first folds are the draws, whatever use_val says.
+    None: drawn here."""
     _nested = field_validator("shots")(nested_shots)
 
     @model_validator(mode="after")
@@ -78,8 +78,6 @@ class FinetunedFewShot(SubsetTask):
                 for number in draws
             ]
         pool = self.pool(shapes)
-        if len(np.unique(shapes.label[pool])) < 2:
-            raise ArtifactError("finetuned_few_shot: needs training shapes of at least 2 classes")
         return [
             Subset(shots, number, draw_shots(shapes, pool, shots, number))
             for shots in self.settings.shots

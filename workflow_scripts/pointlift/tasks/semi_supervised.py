@@ -37,7 +37,7 @@ class Settings(SubsetSettings):
     shots: tuple[int, ...] = Field(default=(5,), min_length=1)
     """Labelled training shapes per class, of the teacher. Draws are nested, and those of finetuned_few_shot."""
     student_recipe: Recipe | None = None
-    """Of the second phase, on all training clouds. None: recipe."""
+    """Of the second phase, on all training clouds; label_smoothing is not of that one. None: recipe."""
     labels: Literal["soft", "argmax"] = "soft"
     """soft: the teacher's probabilities. argmax: its best class alone (the code of Image2Point)."""
     temperature: float = Field(default=0.8, gt=0.0)

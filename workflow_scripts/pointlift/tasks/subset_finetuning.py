@@ -240,5 +240,6 @@ def _forget(place: Path) -> None:
 
 def _forget_phases(place: Path) -> None:
     for phase in place.glob("[0-9]"):
+        Checkpoint(phase / "training", "", 0.0).remove()
         (phase / "history.jsonl").unlink(missing_ok=True)
         Checkpoint(phase, "", 0.0).remove()

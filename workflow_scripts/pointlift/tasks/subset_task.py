@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Value
 from pointlift.contracts.shards import Array
@@ -52,8 +54,11 @@ class SubsetTask(ClassifierTask):
         yield training.on_labels()
 
     def pool(self, shapes: Shapes) -> Array:
-        """Rows that sets are drawn from."""
-        return shapes.rows("train", "val") if self.settings.use_val else shapes.rows("train")
+        """Rows that sets are drawn from. Raises ``ArtifactError`` where they are of one class alone."""
+        rows = shapes.rows("train", "val") if self.settings.use_val else shapes.rows("train")
+        if len(np.unique(shapes.label[rows])) < 2:
+            raise ArtifactError(f"{self.settings.kind}: needs training shapes of at least 2 classes")
+        return rows
 
     def evaluate(self, predictions: SubsetPredictions) -> Judgement:
         """Means and sample spreads (``_sd``) over draws; outcomes are those of every test shape, mean over draws."""
