@@ -93,7 +93,9 @@ def test_the_time_of_a_step(tmp_path: Path):
     }
     gone = SpeedEntry.model_validate({**entry, "seed": 4, "benchmark": str(tmp_path / "none.tsv")})
     unknown = SpeedEntry.model_validate({**entry, "seed": 5, "history": str(tmp_path / "none.jsonl")})
-    assert seconds_per_step([SpeedEntry.model_validate(entry), gone, unknown]) == {("a", "d", "p", "3"): 0.5}
+    (tmp_path / "empty.jsonl").touch()
+    empty = SpeedEntry.model_validate({**entry, "seed": 6, "history": str(tmp_path / "empty.jsonl")})
+    assert seconds_per_step([SpeedEntry.model_validate(entry), gone, unknown, empty]) == {("a", "d", "p", "3"): 0.5}
 
 
 def test_a_suite_without_such_a_task_has_no_table():

@@ -41,8 +41,9 @@ def read_histories(paths: Sequence[Path]) -> list[Training]:
 
 
 def last_step(path: str) -> int | None:
-    """Optimiser steps of a whole training; None where its history lies elsewhere."""
-    return int(_records(Path(path))[-1]["step"]) if Path(path).is_file() else None
+    """Optimiser steps of a whole training; None where its history lies elsewhere, or has no line."""
+    records = _records(Path(path)) if Path(path).is_file() else []
+    return int(records[-1]["step"]) if records else None
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, tuple[str, str]]:

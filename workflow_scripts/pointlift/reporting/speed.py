@@ -70,7 +70,8 @@ def step_ratio(control: Mapping[str, float], run: Mapping[str, float]) -> Ratio 
 def seconds_per_step(entries: Iterable[SpeedEntry]) -> dict[Job, float]:
     """Wall time of every finetuning over its optimiser steps: with its start and its looks at val and test.
 
-    A job whose time was not measured, or lies elsewhere (pulled artifacts), is left out.
+    A job whose time was not measured, or lies elsewhere (pulled artifacts), is left out. Of one that was killed and
+    went on, Snakemake measures the last try alone, so that its steps look faster than they were.
     """
     found = {}
     for entry in entries:
