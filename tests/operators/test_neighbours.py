@@ -86,6 +86,16 @@ def test_nearest_neighbours_are_those_of_a_tree(device, width):
     assert (found[:, :, 0] == np.arange(200)).all(), "a point is its own nearest"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_a_cloud_filled_up_with_repeats_the_first_of_equals_are_taken(dtype):
+    cloud = clouds(2, 90, dtype=dtype)
+    cloud = torch.cat([cloud, cloud[:, :50]], dim=1)
+    distances = (cloud[:, :, None] - cloud[:, None]).square().sum(dim=3)
+    wanted = distances.sort(dim=2, stable=True).indices
+    for count in (1, 2, 7, 139, 140):
+        assert torch.equal(nearest_neighbours(cloud, cloud, count), wanted[:, :, :count])
+
+
 def test_equal_distances_are_taken_by_index_also_at_the_border():
     line = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, -1, 0]])[None]
     assert nearest_neighbours(line[:, 2:3], line, 3).tolist() == [[[2, 0, 1]]]

@@ -119,9 +119,23 @@ def _nearest(squared_BMN: Tensor, count: int) -> tuple[Tensor, Tensor]:
     beyond = min(count + 1, squared_BMN.shape[2])  # one more shows whether the last one taken has an equal left out
     values, index = squared_BMN.topk(beyond, dim=2, largest=False, sorted=True)
     tied = (values.diff(dim=2) == 0).any(dim=2)
-    if tied.any():  # topk says nothing about the order of equals: those few rows are sorted whole
-        values[tied], index[tied] = (part[:, :beyond] for part in squared_BMN[tied].sort(dim=1, stable=True))
+    if tied.any():  # topk says nothing about the order of equals; all rows have some in clouds filled up with repeats
+        values[tied], index[tied] = _first_of_equals(squared_BMN[tied], beyond)
     return values[..., :count], index[..., :count]
+
+
+def _first_of_equals(squared_XN: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """What ``_nearest`` finds in rows that have equals."""
+    if squared_XN.dtype != torch.float32:
+        values, index = squared_XN.sort(dim=1, stable=True)
+        return values[:, :count], index[:, :count]
+    # Bits of numbers without a sign have the order of these; with the index behind them no two are equal. It is several
+    # times faster than sorting rows whole.
+    bits = squared_XN.abs().view(torch.int32).long()
+    places = torch.arange(squared_XN.shape[1], device=squared_XN.device)
+    keys = bits.mul_(2**32).add_(places).topk(count, dim=1, largest=False, sorted=True).values
+    index = keys % 2**32
+    return squared_XN.gather(1, index), index
 
 
 def gather_rows(values_BNC: Tensor, index_BX: Tensor) -> Tensor:
