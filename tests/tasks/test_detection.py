@@ -98,6 +98,13 @@ def test_points_are_drawn_without_repeats_while_there_are_enough():
     assert not np.array_equal(more, draw_points(points, 25, "a", 2))
 
 
+def test_no_scene_and_scenes_without_boxes_are_filled_up():
+    none = np.zeros((0, 7), dtype=np.float32)
+    for count in (0, 2):
+        boxes, label = padded([none] * count, [none[:, 0]] * count)
+        assert boxes.shape == (count, 1, 7) and label.shape == (count, 1) and (label == -1).all()
+
+
 @ORIENTED
 def test_batches_are_of_scenes_shard_by_shard_and_the_same_again(oriented):
     given = Rooms(8, oriented)
@@ -120,7 +127,10 @@ def test_batches_are_of_scenes_shard_by_shard_and_the_same_again(oriented):
             assert (count_inside(first["points"][row].numpy(), boxes) > 5).all()
     again = [batch["index"].tolist() for batch in data.batches(1, 2, 0, start=2)]
     assert again == [batch["index"].tolist() for batch in epochs[2][2:]]
-    assert data.checksum() != build(settings(oriented=oriented, num_points=99)).training_data(given, np.arange(6), 0)
+    assert (
+        data.checksum()
+        != build(settings(oriented=oriented, num_points=99)).training_data(given, np.arange(6), 0).checksum()
+    )
 
 
 def test_a_cuboid_takes_its_boxes_with_it():

@@ -15,6 +15,7 @@ from pointlift.tasks.finetuning import FinetuneSettings, Finetuning
 from pointlift.tasks.readers import READERS
 from pointlift.tasks.scenes import Scenes, read_point_predictions, read_scenes
 from pointlift.training.data import TensorData
+from tasks import toy_scenes
 from tasks.toy_scenes import BOX_NAMES, SEMANTIC_NAMES, scene, write_scenes
 
 SPLITS = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "test"}
@@ -69,6 +70,14 @@ def test_a_scene_without_a_shard_is_an_error(written):
         read_scenes(manifest, paths[:2])
 
 
+def test_shards_that_name_other_classes_are_an_error(written, monkeypatch):
+    manifest, paths = written
+    monkeypatch.setattr(toy_scenes, "SEMANTIC_NAMES", ("wall", "floor", "chair"))
+    write_scenes(_made(manifest.parent / "other"), SPLITS)
+    with pytest.raises(ArtifactError, match="its classes are not those of"):
+        read_scenes(manifest, [*paths[:2], manifest.parent / "other" / paths[2].name])
+
+
 def test_the_checksum_hangs_on_scenes_and_their_content(tmp_path):
     one = read_scenes(*write_scenes(_made(tmp_path / "1"), SPLITS))
     same = read_scenes(*write_scenes(_made(tmp_path / "2"), SPLITS))
@@ -86,6 +95,8 @@ class Heights:
         log_every = 1
         answers = "point_predictions"
         reads_scenes = True
+        judged_splits = ("val", "test")
+        looks_before = False
 
     def model(self, student, scenes, method):
         return Model(student)

@@ -43,7 +43,7 @@ def draw_points(points: Array, count: int, *words: str | int) -> Array:
 
 def padded(boxes: list[Array], label: list[Array]) -> tuple[Array, Array]:
     """Boxes (S, M, 7) float32 and labels (S, M) int16 of scenes, filled up with zeros and -1; M is 1 or more."""
-    most = max(1, *(len(each) for each in boxes))
+    most = max([1, *(len(each) for each in boxes)])
     filled = np.zeros((len(boxes), most, 7), dtype=np.float32)
     known = np.full((len(boxes), most), _NO_BOX, dtype=np.int16)
     for row, (own, names) in enumerate(zip(boxes, label, strict=True)):

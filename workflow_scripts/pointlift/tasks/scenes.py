@@ -64,19 +64,20 @@ class Scenes:
 def read_scenes(manifest: Path, points: Sequence[Path]) -> Scenes:
     """The scenes of a manifest that are valid in these shards; their points stay on disk.
 
-    Raises ``ArtifactError`` when a scene of the manifest is in no shard, or none that is usable is in train or test.
+    Raises ``ArtifactError`` when a scene of the manifest is in no shard, or none that is usable is in train or test, or
+    when shards name other classes.
     """
     listed = read_manifest(manifest)
     places: dict[str, tuple[int, int]] = {}
     unusable: set[str] = set()
-    semantic_names: tuple[str, ...] = ()
-    box_names: tuple[str, ...] = ()
+    names: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     for number, path in enumerate(points):
         header = read_header(path, "points")
         unusable |= set(header.attributes["quarantine"])
         places |= {scene_id: (number, row) for row, scene_id in enumerate(header.ids)}
-        semantic_names = tuple(header.attributes["semantic_names"])
-        box_names = tuple(header.attributes["box_names"])
+        names.append((tuple(header.attributes["semantic_names"]), tuple(header.attributes["box_names"])))
+        if names[-1] != names[0]:
+            raise ArtifactError(f"{path}: its classes are not those of {points[0]}; delete both and make them anew")
     missing = [scene_id for scene_id in listed["shape_id"] if scene_id not in places]
     if missing:
         raise ArtifactError(f"{manifest}: {missing[0]} has no row in the shards that were given; run snakemake")
@@ -86,7 +87,7 @@ def read_scenes(manifest: Path, points: Sequence[Path]) -> Scenes:
         if not (split == SPLITS.index(name)).any():
             raise ArtifactError(f"{manifest}: no usable scene is in the {name} split; a task needs some")
     ids = tuple(kept["shape_id"])
-    return Scenes(ids, split, semantic_names, box_names, tuple(points), np.array([places[each] for each in ids]))
+    return Scenes(ids, split, *names[0], tuple(points), np.array([places[each] for each in ids]))
 
 
 @dataclass(frozen=True)
