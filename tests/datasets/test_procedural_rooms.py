@@ -327,3 +327,20 @@ def test_classes_may_be_chosen():
     assert dataset.box_names == ("chair", "table")
     assert dataset.semantic_names == ("floor", "wall", "chair", "table")
     assert {item.family for number in range(6) for item in room_of(dataset, number).items} == {"chair", "table"}
+
+
+def test_the_x_of_a_box_points_out_of_the_front():
+    """What is high of a chair or a sofa is its back."""
+    dataset = opened(min_box_points=1)
+    backs = []
+    for number, shape_id in enumerate(dataset.ids):
+        room, cloud = room_of(dataset, number), dataset.load_points(shape_id)
+        boxes = np.column_stack([cloud.boxes.centre, cloud.boxes.size, cloud.boxes.heading])
+        by_place = {tuple(np.round(item.centre, 9)): item for item in room.items}
+        for box in boxes:
+            item = by_place[tuple(np.round(box[:3], 9))]
+            if item.family in ("chair", "sofa"):
+                offset = surface_of(item) - box[:3]
+                along = offset[:, 0] * np.cos(box[6]) + offset[:, 1] * np.sin(box[6])
+                backs.append(along[offset[:, 2] > 0.3 * box[5]].mean() / box[3])
+    assert len(backs) > 5 and max(backs) < -0.2

@@ -106,7 +106,11 @@ def _paint(shell_count: int, item_count: int, rng: np.random.Generator) -> Array
 
 
 def boxes_of(room: Room, seen: Array, settings: RoomSettings) -> Boxes:
-    """Tight boxes of the furniture of which enough points are seen; ``seen`` (s,) counts them for every surface."""
+    """Tight boxes of the furniture of which enough points are seen; ``seen`` (s,) counts them for every surface.
+
+    The x of a box points out of its object's front (families have that at -y): what is mirrored with the room along x
+    or y keeps it, and a heading stays one angle for one pose.
+    """
     names = box_names(settings)
     shell_count = len(room.semantic) - len(room.items)
     kept = [
@@ -116,8 +120,8 @@ def boxes_of(room: Room, seen: Array, settings: RoomSettings) -> Boxes:
     ]
     return Boxes(
         np.array([item.centre for item in kept]).reshape(-1, 3) @ turned(room.turn).T,
-        np.array([item.size for item in kept]).reshape(-1, 3),
-        np.array([wrapped(item.heading + room.turn) for item in kept]),
+        np.array([item.size for item in kept]).reshape(-1, 3)[:, [1, 0, 2]],
+        np.array([wrapped(item.heading - np.pi / 2 + room.turn) for item in kept]),
         np.array([names.index(item.class_name) for item in kept], dtype=np.int16),
     )
 
