@@ -1,10 +1,10 @@
-"""Mistakes of tasks: what is asked of shapes is not asked of scenes."""
+"""Mistakes of tasks: what is asked of shapes is not asked of scenes, nor of clouds with too few points."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.blocks import SuiteSettings, TaskSettings
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -22,3 +22,31 @@ def task_mistakes(config: Config, name: str, task: TaskSettings) -> list[str]:
         f"tasks.{name}.dataset: {task.dataset!r} (kind {dataset.kind!r}) has {given}, and a task of kind {task.kind!r} "
         f"is about {wanted}; name one of {', '.join(fitting) or 'none that is here'}"
     ]
+
+
+def cloud_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Students that need more points than the runs' distillation sets or the tasks that they meet give them."""
+    found = []
+    for run_name in suite.runs:
+        run = config.runs[run_name]
+        student = config.students.get(run.student)
+        if student is None:
+            continue
+        told = f"student {run.student!r} of run {run_name!r} needs clouds of {student.least_points()} points"
+        given = {f"tasks.{task}": _num_points(config, task) for task in suite.task_names()}
+        met = {key: count for key, count in given.items() if run_name in suite.runs_of(key.removeprefix("tasks."))}
+        if run.dataset in config.datasets:
+            met[f"datasets.{run.dataset}"] = config.datasets[str(run.dataset)].num_points
+        found += [
+            f"suites.{name}.runs: {told}, and {key} gives it {count}; raise that number, or take a smaller student"
+            for key, count in met.items()
+            if count is not None and count < student.least_points()
+        ]
+    return found
+
+
+def _num_points(config: Config, task: str) -> int | None:
+    """Points that a student is given at once by a task: its own number, or that of its dataset, where there is one."""
+    block = config.tasks[task]
+    own: int | None = getattr(block, "num_points", getattr(config.datasets.get(block.dataset), "num_points", None))
+    return own

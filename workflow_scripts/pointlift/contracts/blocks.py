@@ -24,6 +24,10 @@ class StudentSettings(Settings):
         """Whether it can be shown part of a cloud alone."""
         return False
 
+    def least_points(self) -> int:
+        """Points that a cloud must have, as far as the block says it."""
+        return 1
+
     def width_of_tokens(self) -> int | None:
         """Numbers of a token, where the block alone says it; None: known when it is built."""
         return None

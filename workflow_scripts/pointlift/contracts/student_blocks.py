@@ -74,6 +74,10 @@ class GroupStudentSettings(StudentSettings):
             raise ValueError(f"level_depths must grow, from 1 to below depth ({depth}), they are {list(depths)}")
         return self
 
+    def least_points(self) -> int:
+        """As many as groups, and as a group has."""
+        return max(self.num_groups, self.group_size)
+
     def can_hide(self) -> bool:
         """Groups may be hidden."""
         return True

@@ -56,6 +56,10 @@ class Settings(StudentSettings):
             raise ValueError(f"aggregation_widths must be above 0, they are {list(self.aggregation_widths)}")
         return self
 
+    def least_points(self) -> int:
+        """One for each token."""
+        return self.num_tokens
+
     def width_of_tokens(self) -> int:
         """That of its layers."""
         return self.width
