@@ -14,8 +14,8 @@ from pointlift.contracts.errors import MachineError, PointliftError
 from pointlift.folder_lock import run_alone
 
 _DURATIONS = {
-    "nano": "one to two minutes on 2 cores",
-    "mini": "about five minutes on 2 cores",
+    "nano": "about two minutes on 2 cores",
+    "mini": "about nine minutes on 2 cores",
     "princeton": "under an hour on 2 cores",
 }
 

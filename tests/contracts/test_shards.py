@@ -145,3 +145,11 @@ def test_images_come_back_bit_for_bit():
     packed, offsets = pack_images(images)
     assert offsets.shape == (6,)
     np.testing.assert_array_equal(unpack_images(packed, offsets), images)
+
+
+def test_shards_that_say_different_things_of_one_dataset_are_not_joined(tmp_path, features):
+    for name, ids, classes in (("0", "abc", ["x", "y"]), ("1", "def", ["x", "z"])):
+        write_stage(tmp_path / name, "features", list(ids), features, class_names=classes, quarantine={ids[0]: "blank"})
+    assert read_stages([tmp_path / "0"], "features").attributes["class_names"] == ["x", "y"]
+    with pytest.raises(ArtifactError, match="features: class_names differs between shards of one dataset"):
+        read_stages([tmp_path / "0", tmp_path / "1"], "features")

@@ -199,7 +199,12 @@ def read_stages(paths: Iterable[Path], kind: str) -> Shard:
     attributes: dict[str, Any] = {}
     for shard in shards:
         for key, value in shard.attributes.items():
-            attributes[key] = {**attributes.get(key, {}), **value} if isinstance(value, dict) else value
+            if isinstance(value, dict):
+                attributes[key] = {**attributes.get(key, {}), **value}
+            elif attributes.setdefault(key, value) != value:
+                raise ArtifactError(
+                    f"{kind}: {key} differs between shards of one dataset; delete them and make them anew"
+                )
     return Shard(ids, arrays, attributes)
 
 
