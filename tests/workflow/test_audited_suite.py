@@ -61,7 +61,8 @@ def test_clouds_are_audited_and_scenes_are_not():
     }  # fmt: skip
     scenes = {"kind": "semantickitti", "folder": "kitti", "protocol": "semantickitti/seq08-all"}
     blocks["datasets"]["rooms"] = scenes
-    blocks["tasks"]["probe"] = {"kind": "linear_probe", "dataset": "rooms"}
+    recipe = {"epochs": 1, "batch_size": 2, "learning_rate": 0.001}
+    blocks["tasks"]["probe"] = {"kind": "semantic_segmentation", "dataset": "rooms", "recipe": recipe}
     graph = graph_of("clouds", **blocks)
     assert trained_sets(graph) == [] and audit_files(graph) == []
     with pytest.raises(ConfigError, match=r"datasets\.rooms: it has scenes"):

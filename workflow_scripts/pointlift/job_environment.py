@@ -25,6 +25,7 @@ VERSIONED = (
     "results/visibility",
     "results/teachers",
     "results/features",
+    "results/tokens",
     "results/prompts",
     "results/students",
     "results/embeddings",
