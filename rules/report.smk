@@ -34,7 +34,7 @@ rule collect_metrics:
     message:
         "Collecting the metrics of suite {SUITE}"
     shell:
-        "python workflow_scripts/collect_metrics.py --settings {params.settings:q} --metrics {input.metrics:q}"
+        "printf %s {params.settings:q} | python workflow_scripts/collect_metrics.py --settings - --metrics {input.metrics:q}"
         " --manifests {input.manifests:q} --quarantines {input.quarantines:q} --views {input.views:q} {params.duplicates:q}"
         " --summary {output.summary:q} --leaderboard {output.leaderboard:q} --cost {output.cost:q}"
         " --quarantine {output.quarantine:q} > {log:q} 2>&1"
@@ -69,7 +69,7 @@ rule draw_report:
     message:
         "Drawing the report of suite {SUITE}"
     shell:
-        "python workflow_scripts/draw_report.py --settings {params.settings:q} --summary {input.summary:q}"
+        "printf %s {params.settings:q} | python workflow_scripts/draw_report.py --settings - --summary {input.summary:q}"
         " --leaderboard {input.leaderboard:q} --cost {input.cost:q} --quarantine {input.quarantine:q}"
         " --history {input.histories:q} --metrics {input.metrics:q} --views {input.views:q} --manifests {input.manifests:q}"
         " --output {output.page:q} > {log:q} 2>&1"
@@ -104,7 +104,7 @@ rule write_model_cards:
     message:
         "Writing the model cards of suite {SUITE}"
     shell:
-        "python workflow_scripts/write_model_cards.py --settings {params.settings:q} --metrics {input.metrics:q}"
+        "printf %s {params.settings:q} | python workflow_scripts/write_model_cards.py --settings - --metrics {input.metrics:q}"
         " --weights {input.weights:q} --output {output.cards:q} > {log:q} 2>&1"
 
 

@@ -91,7 +91,9 @@ def rules() -> dict[str, str]:
 def test_every_rule_runs_the_entry_point_of_its_name_and_every_entry_point_has_a_rule():
     assert entry_points() - TOOLS == set(rules())
     for name, text in rules().items():
-        assert f"workflow_scripts/{name}.py --settings {{params.settings:q}}" in text, name
+        entry = f"python workflow_scripts/{name}.py --settings "
+        by_argument, by_pipe = f"{entry}{{params.settings:q}}", f"printf %s {{params.settings:q}} | {entry}- "
+        assert by_argument in text or by_pipe in text, name
 
 
 @pytest.mark.parametrize("name", sorted(rules()))

@@ -23,7 +23,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str | None) -> None:
         super().__init__(description=description)
-        self.add_argument("--settings", type=json.loads, required=True, help="the rule's slice of the config, as JSON")
+        self.add_argument(
+            "--settings", type=_read_json, required=True, help="the rule's slice of the config, as JSON; -: stdin"
+        )
 
     def add_paths(self, *names: str, many: tuple[str, ...] = ()) -> Parser:
         """Add required ``--name PATH`` arguments; those in ``many`` take any number of paths."""
@@ -59,6 +61,11 @@ class Parser(argparse.ArgumentParser):
         """Add ``--seeds``, for ``each_seed``."""
         self.add_argument("--seeds", type=int, nargs="+", required=True, help="one after another, each as if alone")
         return self
+
+
+def _read_json(text: str) -> Any:
+    """JSON, or where it says ``-`` that of standard input: Linux takes no single argument of 128 KiB or more."""
+    return json.loads(sys.stdin.read() if text == "-" else text)
 
 
 def training_options(arguments: argparse.Namespace) -> dict[str, Any]:
