@@ -12,7 +12,7 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
 from pointlift.contracts.shards import Array
 from pointlift.reporting.statistics import Difference, Interval, holm, mean_over_seeds, paired_difference
-from pointlift.reporting.tables import Row, number
+from pointlift.reporting.tables import COMPARISON_COLUMNS, Row, number
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +51,6 @@ _ONLY_BESIDE = {"frozen_random": ("io",)}
 _OF_STARTED = {"init_point_mae": ("scratch", "point_mae")}
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
-_COMPARISON = (
-    "control",
-    "delta_vs_control",
-    "delta_ci95_low",
-    "delta_ci95_high",
-    "p_value",
-    "p_holm",
-    "detectable",
-)
 _AGREES = 1e-6
 
 
@@ -147,7 +138,7 @@ def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores])
     for other in controls:
         yield _difference_columns(other, _difference(runs[name], runs[other]))
     if not controls:
-        yield dict.fromkeys(_COMPARISON, "")
+        yield dict.fromkeys(COMPARISON_COLUMNS, "")
 
 
 def _is_control_of(control: Row, run: Row, protocol: str) -> bool:

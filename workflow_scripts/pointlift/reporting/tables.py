@@ -35,6 +35,16 @@ SUMMARY_COLUMNS = [
     "n_test",
     "settings_hash",
 ]
+#: Of a run beside one of its controls; empty where it has none.
+COMPARISON_COLUMNS = (
+    "control",
+    "delta_vs_control",
+    "delta_ci95_low",
+    "delta_ci95_high",
+    "p_value",
+    "p_holm",
+    "detectable",
+)
 LEADERBOARD_COLUMNS = [
     *_ROW_COLUMNS,
     "metric",
@@ -43,13 +53,7 @@ LEADERBOARD_COLUMNS = [
     "n_seeds",
     "ci95_low",
     "ci95_high",
-    "control",
-    "delta_vs_control",
-    "delta_ci95_low",
-    "delta_ci95_high",
-    "p_value",
-    "p_holm",
-    "detectable",
+    *COMPARISON_COLUMNS,
 ]
 COST_COLUMNS = [
     "run",
