@@ -7,7 +7,7 @@ cloud lies in it. Its depth is exact, unlike the sensor's. The rooms are those o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,8 +17,8 @@ from pointlift.contracts.dataset_blocks import FrameSettings
 from pointlift.contracts.errors import ConfigError, UnusableShapeError
 from pointlift.contracts.procedural_blocks import RoomSettings
 from pointlift.datasets.depth_sensor import pinhole, see
-from pointlift.datasets.made_room import box_names, make_room, semantic_names, stand
-from pointlift.datasets.room_clouds import attributes_of, checksum_of, cloud_of, room_ids, room_number
+from pointlift.datasets.made_room import make_room, stand
+from pointlift.datasets.room_clouds import MadeScenes, checksum_of, cloud_of, room_ids, room_number
 from pointlift.datasets.split_order import split_of_index
 
 
@@ -52,20 +52,12 @@ def build(settings: Settings, folder: Path | None = None) -> ProceduralFrames:
     return ProceduralFrames(settings)
 
 
-class ProceduralFrames:
+class ProceduralFrames(MadeScenes):
     """Frames made on demand; one depends on its id, ``seed`` and the settings of layout and sensor alone."""
 
-    licence = "MIT"
-    source = "made by pointlift"
-    up_axis: Literal["z"] = "z"
-    class_names: tuple[str, ...] = ()
-    part_names: tuple[str, ...] = ()
-
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, list_ids(settings))
         self._settings = settings
-        self.ids = list_ids(settings)
-        self.semantic_names, self.box_names = semantic_names(settings), box_names(settings)
-        self.point_attributes = attributes_of(settings)
 
     def entry(self, shape_id: str) -> Entry:
         """Split by the room's number, and the hash of cloud and picture."""

@@ -8,7 +8,7 @@ their own far sides, as in a real scan. Metres, z up, the floor at 0.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,8 +16,7 @@ from pointlift.contracts.dataset import Entry, PointCloud
 from pointlift.contracts.dataset_blocks import SceneSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.procedural_blocks import RoomSettings
-from pointlift.datasets.made_room import box_names, semantic_names
-from pointlift.datasets.room_clouds import attributes_of, checksum_of, cloud_of, room_ids, room_number
+from pointlift.datasets.room_clouds import MadeScenes, checksum_of, cloud_of, room_ids, room_number
 from pointlift.datasets.split_order import split_of_index
 
 
@@ -44,20 +43,12 @@ def build(settings: Settings, folder: Path | None = None) -> ProceduralRooms:
     return ProceduralRooms(settings)
 
 
-class ProceduralRooms:
+class ProceduralRooms(MadeScenes):
     """Rooms made on demand; one depends on its id, ``seed`` and the settings of layout and sensor alone."""
 
-    licence = "MIT"
-    source = "made by pointlift"
-    up_axis: Literal["z"] = "z"
-    class_names: tuple[str, ...] = ()
-    part_names: tuple[str, ...] = ()
-
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, list_ids(settings))
         self._settings = settings
-        self.ids = list_ids(settings)
-        self.semantic_names, self.box_names = semantic_names(settings), box_names(settings)
-        self.point_attributes = attributes_of(settings)
 
     def entry(self, shape_id: str) -> Entry:
         """Split by the room's number, and the hash of the scene's arrays."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.procedural_blocks import RoomSettings
 from pointlift.contracts.shards import Array
 from pointlift.datasets.depth_sensor import Frame, pinhole, returned, see
-from pointlift.datasets.made_room import Room, boxes_of, make_room, stand
+from pointlift.datasets.made_room import Room, box_names, boxes_of, make_room, semantic_names, stand
 
 
 def room_ids(settings: RoomSettings) -> tuple[str, ...]:
@@ -70,3 +71,18 @@ def checksum_of(cloud: PointCloud, others: Sequence[Array] = ()) -> str:
         if array is not None:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+class MadeScenes:
+    """What sets of made rooms and of their frames have in common, opened."""
+
+    licence = "MIT"
+    source = "made by pointlift"
+    up_axis: Literal["z"] = "z"
+    class_names: tuple[str, ...] = ()
+    part_names: tuple[str, ...] = ()
+
+    def __init__(self, settings: RoomSettings, ids: tuple[str, ...]) -> None:
+        self.ids = ids
+        self.semantic_names, self.box_names = semantic_names(settings), box_names(settings)
+        self.point_attributes = attributes_of(settings)

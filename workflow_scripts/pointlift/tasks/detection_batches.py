@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pointlift.contracts.errors import ConfigError
-from pointlift.contracts.hashing import digest, stable_seed
+from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.scenes import Scene
 from pointlift.contracts.shards import Array
 from pointlift.tasks.box_augmentation import augment_scene, cut_cuboid
+from pointlift.tasks.scene_batches import SceneBatches
 
 if TYPE_CHECKING:
     from pointlift.tasks.detection import Settings
@@ -51,47 +49,17 @@ def padded(boxes: list[Array], label: list[Array]) -> tuple[Array, Array]:
     return filled, known
 
 
-class DetectionBatches:
-    """Training data as ``training.data.TrainingData``: every scene once an epoch, changed anew.
-
-    An epoch goes through the scenes shard by shard, in a new order of shards, and of scenes within each: a shard is
-    read once an epoch. What is done to a scene hangs on (seed, epoch, its id) alone.
-    """
+class DetectionBatches(SceneBatches):
+    """Every scene once an epoch, changed anew: ``points`` (B, N, 3), ``boxes`` (B, M, 7), ``box_label`` (B, M)."""
 
     def __init__(self, scenes: Scenes, rows: Array, settings: Settings) -> None:
-        self._scenes, self._rows, self._settings = scenes, np.asarray(rows), settings
+        super().__init__(scenes, rows, settings)
+        self._settings = settings
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def num_batches(self, batch_size: int) -> int:
-        """Batches of one epoch: the last, partial one is dropped unless it is the only one."""
-        return max(1, len(self) // batch_size)
-
-    def batches(self, epoch: int, batch_size: int, seed: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
-        """Of one epoch from number ``start`` on: ``points`` (B, N, 3), ``boxes`` (B, M, 7), ``box_label`` (B, M)."""
-        order = self.order(epoch, seed)
-        for number in range(start, self.num_batches(batch_size)):
-            index = order[number * batch_size : (number + 1) * batch_size]
-            points, boxes, label = zip(*(self._scene(int(one), epoch, seed) for one in index), strict=True)
-            filled, known = padded(list(boxes), list(label))
-            arrays = {"points": np.stack(points), "boxes": filled, "box_label": known, "index": index}
-            yield {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-    def order(self, epoch: int, seed: int) -> Array:
-        """Numbers of the scenes (len(self),) int64 as an epoch sees them."""
-        rng = np.random.default_rng(stable_seed(seed, epoch, "order"))
-        order = rng.permutation(len(self))
-        _, shard = np.unique(self._scenes.shard_of(self._rows), return_inverse=True)
-        place = rng.permutation(shard.max() + 1)[shard]
-        return order[np.argsort(place[order], kind="stable")]
-
-    def checksum(self) -> str:
-        """Digest of the scenes and of what is done to them."""
-        return digest([self._scenes.checksum(self._rows), self._settings.model_dump(mode="json")], 32)
-
-    def _scene(self, number: int, epoch: int, seed: int) -> tuple[Array, Array, Array]:
-        settings, scene = self._settings, self._scenes.load(int(self._rows[number]))
+    def drawn(self, row: int, number: int, epoch: int, seed: int) -> tuple[Array, ...]:
+        """Points, boxes and labels; there is one draw of a scene in an epoch."""
+        del number
+        settings, scene = self._settings, self._scenes.load(row)
         boxes, label = boxes_of(scene, settings.oriented)
         rng = np.random.default_rng(stable_seed(seed, epoch, scene.scene_id, "detection"))
         points = scene.points
@@ -101,3 +69,9 @@ class DetectionBatches:
         points = draw_points(points, settings.num_points, seed, epoch, scene.scene_id, "points")
         points, boxes = augment_scene(points, boxes, settings.augmentation, rng, oriented=settings.oriented)
         return points, boxes, label
+
+    def together(self, drawn: list[tuple[Array, ...]]) -> dict[str, Array]:
+        """Clouds of one length, boxes filled up."""
+        points, boxes, label = zip(*drawn, strict=True)
+        filled, known = padded(list(boxes), list(label))
+        return {"points": np.stack(points), "boxes": filled, "box_label": known}

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pointlift.contracts.errors import ConfigError
-from pointlift.contracts.hashing import digest, stable_seed
+from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.scenes import Scene
 from pointlift.contracts.shards import Array
+from pointlift.tasks.scene_batches import SceneBatches
 
 if TYPE_CHECKING:
     from pointlift.tasks.scenes import Scenes
@@ -132,49 +131,20 @@ def draw_crop(points: Array, label: Array, settings: Settings, rng: np.random.Ge
     return local[taken], drawn
 
 
-class SceneCrops:
-    """Training data as ``training.data.TrainingData``: ``crops_per_scene`` fresh crops of every scene in an epoch.
-
-    An epoch goes through the scenes shard by shard, in a new order of shards, and of crops within each: a shard is read
-    once an epoch. A crop hangs on (seed, epoch, the scene's id, its number) alone.
-    """
+class SceneCrops(SceneBatches):
+    """``crops_per_scene`` fresh crops of every scene in an epoch: ``points`` (B, N, 3), ``semantic_label`` (B, N)."""
 
     def __init__(self, scenes: Scenes, rows: Array, settings: Settings) -> None:
-        self._scenes, self._rows, self._settings = scenes, np.asarray(rows), settings
+        super().__init__(scenes, rows, settings, settings.crops_per_scene)
+        self._settings = settings
 
-    def __len__(self) -> int:
-        return len(self._rows) * self._settings.crops_per_scene
-
-    def num_batches(self, batch_size: int) -> int:
-        """Batches of one epoch: the last, partial one is dropped unless it is the only one."""
-        return max(1, len(self) // batch_size)
-
-    def batches(self, epoch: int, batch_size: int, seed: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
-        """Of one epoch from number ``start`` on: ``points`` (B, N, 3), ``semantic_label`` (B, N), ``index`` (B,)."""
-        order = self.order(epoch, seed)
-        for number in range(start, self.num_batches(batch_size)):
-            index = order[number * batch_size : (number + 1) * batch_size]
-            drawn = [self._crop(int(one), epoch, seed) for one in index]
-            yield {
-                "points": torch.from_numpy(np.stack([points for points, _ in drawn])),
-                "semantic_label": torch.from_numpy(np.stack([label for _, label in drawn])),
-                "index": torch.from_numpy(index),
-            }
-
-    def order(self, epoch: int, seed: int) -> Array:
-        """Numbers of the crops (len(self),) int64 as an epoch sees them; scene = number // crops_per_scene."""
-        rng = np.random.default_rng(stable_seed(seed, epoch, "order"))
-        order = rng.permutation(len(self))
-        _, shard = np.unique(self._scenes.shard_of(self._rows), return_inverse=True)
-        place = rng.permutation(shard.max() + 1)[shard]
-        return order[np.argsort(place[order // self._settings.crops_per_scene], kind="stable")]
-
-    def checksum(self) -> str:
-        """Digest of the scenes and of how they are cut."""
-        return digest([self._scenes.checksum(self._rows), self._settings.model_dump(mode="json")], 32)
-
-    def _crop(self, number: int, epoch: int, seed: int) -> tuple[Array, Array]:
-        at, crop = divmod(number, self._settings.crops_per_scene)
-        scene = self._scenes.load(int(self._rows[at]))
-        rng = np.random.default_rng(stable_seed(seed, epoch, scene.scene_id, crop, "crop"))
+    def drawn(self, row: int, number: int, epoch: int, seed: int) -> tuple[Array, ...]:
+        """A crop and its labels."""
+        scene = self._scenes.load(row)
+        rng = np.random.default_rng(stable_seed(seed, epoch, scene.scene_id, number, "crop"))
         return draw_crop(scene.points, scene.arrays["semantic_label"], self._settings, rng)
+
+    def together(self, drawn: list[tuple[Array, ...]]) -> dict[str, Array]:
+        """Crops and labels of one length."""
+        points, label = zip(*drawn, strict=True)
+        return {"points": np.stack(points), "semantic_label": np.stack(label)}

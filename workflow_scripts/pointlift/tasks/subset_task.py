@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,18 +31,18 @@ class Measured(NamedTuple):
     phase: int = 0
 
 
-class SubsetTask(ClassifierTask):
+class SubsetTask(ClassifierTask, ABC):
     """A task that is trained by ``SubsetFinetuning``. Who derives from it says which sets, and what is measured."""
 
     settings: SubsetSettings
 
+    @abstractmethod
     def measured(self) -> Sequence[Measured]:
         """What is reported, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def subsets(self, shapes: Shapes) -> Sequence[Subset]:
         """The labelled sets: the same for every run, seed, process and machine."""
-        raise NotImplementedError
 
     def finetuning(self, student: nn.Module, shapes: Shapes, seed: int) -> SubsetFinetuning:
         """What ``finetune_student`` runs in the place of one finetuning."""
