@@ -3,7 +3,7 @@
 import pytest
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.metrics import Metrics, Value, read_metrics, write_metrics
+from pointlift.contracts.metrics import Audit, Metrics, Value, read_metrics, write_metrics
 
 ROW = dict.fromkeys(
     ["run", "method", "arm", "student", "teacher", "pretrain_dataset", "task", "dataset", "protocol", "settings_hash"],
@@ -48,3 +48,21 @@ def test_files_from_before_there_were_items_are_read(tmp_path):
     path.write_text("{}")
     with pytest.raises(ArtifactError, match="not a metrics file"):
         read_metrics(path)
+
+
+def test_what_an_audit_reads_comes_back(tmp_path):
+    audit = Audit(on_test={"a": (0.25, 0.75, 0.5)}, votes={"a": (0.5, 0.75)})
+    made = Metrics(**BASE, outcomes={"a": (0.5, 0.5, 0.5)}, clusters=("u", "u", "v"), audit=audit)
+    write_metrics(tmp_path / "m.json", made)
+    assert read_metrics(tmp_path / "m.json") == made
+
+
+@pytest.mark.parametrize("wrong", [{"on_test": {"a": ()}}, {"votes": {"a": (0.5, float("nan"))}}])
+def test_an_audit_has_finite_numbers(wrong):
+    with pytest.raises(ValueError, match="finite numbers, one or more"):
+        Audit(**wrong)
+
+
+def test_every_test_id_has_its_object():
+    with pytest.raises(ValueError, match="one object per test id"):
+        Metrics(**BASE, outcomes={}, clusters=("u", "v"))

@@ -22,12 +22,31 @@ class Value(Settings):
     selection: Literal["last", "val", "oracle_test"] = "last"
 
 
+class Audit(Settings):
+    """What a choice by test scores would have had to choose from: for the inflation ladder alone, never a result.
+
+    on_test : by metric its value on test at every logged epoch, the last is the headline; votes : by metric its value
+    of every repetition of test-time voting with the last weights.
+    """
+
+    on_test: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    votes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _finite(self) -> Audit:
+        for values in (*self.on_test.values(), *self.votes.values()):
+            if not values or not all(math.isfinite(value) for value in values):
+                raise ValueError("an audit has finite numbers, one or more of each metric")
+        return self
+
+
 class Metrics(Settings):
     """One run judged by one task with one seed: a row of summary.csv per value.
 
     ``outcomes`` holds, per metric that has them, one number per id in ``test_ids`` (e.g. 1.0 for a right answer), so
     that two runs can be compared item by item. ``items`` names other items for those of its keys: folds, the queries of
-    every fold, or classes. A key without a value is a table to read: no runs are compared by it.
+    every fold, or classes. A key without a value is a table to read: no runs are compared by it. ``clusters`` names,
+    per test id, the object it is a copy of, where the set has several of one; empty: each is its own.
     """
 
     run: str
@@ -47,6 +66,8 @@ class Metrics(Settings):
     test_ids: tuple[str, ...]
     outcomes: dict[str, tuple[float, ...]]
     items: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
+    audit: Audit = Audit()
 
     def items_of(self, metric: str) -> tuple[str, ...]:
         """What the outcomes of a metric are of."""
@@ -60,6 +81,8 @@ class Metrics(Settings):
             raise ValueError("outcomes must have one number per test id")
         if any(len(set(items)) != len(items) for items in self.items.values()) or set(self.items) - set(self.outcomes):
             raise ValueError("items must be of outcomes, none twice")
+        if self.clusters and len(self.clusters) != len(self.test_ids):
+            raise ValueError("clusters must name one object per test id")
         return self
 
 

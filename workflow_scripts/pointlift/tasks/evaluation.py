@@ -45,5 +45,7 @@ class EvaluationSettings(BaseSettings):
             test_ids=judgement.test_ids,
             outcomes=judgement.outcomes,
             items=judgement.items,
+            clusters=judgement.clusters,
+            audit=judgement.audit,
         )
         write_metrics(path, metrics)

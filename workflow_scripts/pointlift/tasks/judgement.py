@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pointlift.contracts.metrics import Value
+from pointlift.contracts.metrics import Audit, Value
 from pointlift.contracts.shards import Array
 
 
@@ -16,7 +16,8 @@ from pointlift.contracts.shards import Array
 class Judgement:
     """Values by metric; per metric that has them, the outcome of every test item.
 
-    items : by name in ``outcomes``, what these are of, where it is not ``test_ids``.
+    items : by name in ``outcomes``, what these are of, where it is not ``test_ids``. clusters : of ``test_ids``, the
+    object each is a copy of. audit : what a choice by test scores would have had to choose from.
     """
 
     values: tuple[Value, ...]
@@ -24,6 +25,8 @@ class Judgement:
     n_train: int
     outcomes: dict[str, tuple[float, ...]] = field(default_factory=dict)
     items: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
+    audit: Audit = field(default_factory=Audit)
 
 
 def accuracy(answer: Array, label: Array) -> float:
