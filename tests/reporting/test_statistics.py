@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pointlift.reporting.statistics import detectable_difference, holm, mean_over_seeds, paired_difference
+from pointlift.reporting.statistics import (
+    detectable_difference,
+    expected_maximum,
+    holm,
+    mean_over_seeds,
+    paired_difference,
+)
 
 
 def test_interval_over_seeds_is_students() -> None:
@@ -109,3 +115,30 @@ def test_a_detectable_difference_is_found_four_times_in_five() -> None:
     assert found == pytest.approx(0.8, abs=0.05)
     assert detectable_difference([0.0] * 9) is None
     assert detectable_difference([0.3]) is None
+
+
+# Tables of normal order statistics (Harter, Biometrika 48, 1961), and in closed form for 2, 3 and 5 draws
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        (1, 0.0),
+        (2, 1 / math.sqrt(math.pi)),
+        (3, 1.5 / math.sqrt(math.pi)),
+        (5, 5 / (4 * math.sqrt(math.pi)) * (1 + 6 / math.pi * math.asin(1 / 3))),
+        (8, 1.4236003),
+        (24, 1.9476741),
+        (100, 2.5075936),
+    ],
+)
+def test_expected_maximum_of_normal_draws_is_the_tables(k: int, expected: float) -> None:
+    assert expected_maximum(k) == pytest.approx(expected, abs=1e-7)
+    assert expected_maximum(k, 0.8, 0.02) == pytest.approx(0.8 + 0.02 * expected, abs=1e-8)
+
+
+def test_expected_maximum_is_that_of_simulated_draws() -> None:
+    draws = np.random.default_rng(8).normal(0.9, 0.03, (40_000, 10)).max(axis=1)
+    assert expected_maximum(10, 0.9, 0.03) == pytest.approx(draws.mean(), abs=4 * stats.sem(draws))
+    assert expected_maximum(7, 0.5, 0.0) == 0.5
+    for k, sd in ((0, 1.0), (3, -1.0), (3, math.nan)):
+        with pytest.raises(ValueError, match="k >= 1"):
+            expected_maximum(k, 0.0, sd)

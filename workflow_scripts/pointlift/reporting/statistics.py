@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import integrate, stats
 
 from pointlift.contracts.hashing import stable_seed
 from pointlift.contracts.shards import Array
@@ -91,6 +91,24 @@ def detectable_difference(differences: Sequence[float] | Array) -> float | None:
         return None
     deviates = stats.norm.ppf(0.5 + CONFIDENCE / 2) + stats.norm.ppf(POWER)
     return float(deviates * stats.sem(sample))
+
+
+def expected_maximum(k: int, mean: float = 0.0, sd: float = 1.0) -> float:
+    """Expectation of the largest of k independent normal draws: what "the best of k seeds" adds to any of them.
+
+    k : draws, 1 or more; mean, sd : of one draw. The integral of x k phi(x) Phi(x)^(k - 1) (David and Nagaraja, Order
+    Statistics, 2003, section 3.1), by adaptive quadrature. Raises ``ValueError`` for no draw or a negative sd.
+    """
+    if k < 1 or not sd >= 0:
+        raise ValueError(f"the largest of {k} draws with standard deviation {sd} is no number; k >= 1 and sd >= 0 are")
+    if k == 1:
+        return mean  # exactly; the quadrature gives it to rounding
+    log_k = np.log(k)
+
+    def weighted(x: float) -> float:
+        return float(x * np.exp(log_k + stats.norm.logpdf(x) + (k - 1) * stats.norm.logcdf(x)))
+
+    return float(mean + sd * integrate.quad(weighted, -np.inf, np.inf, epsabs=1e-10)[0])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
