@@ -10,21 +10,14 @@ import argparse
 
 from pointlift.contracts.command import Parser, run
 from pointlift.contracts.episodes import EpisodePlan, draw, write_episodes
-from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import UNLABELLED, read_manifest
 from pointlift.contracts.settings import parse
+from pointlift.tasks.shapes import ids_by_class
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = arguments.settings
     plan = parse(EpisodePlan, settings["plan"], "plan")
-    rows = read_manifest(arguments.manifest)
-    if (rows["label"] == UNLABELLED).any():
-        raise ArtifactError(f"{arguments.manifest}: has shapes without a label; episodes need a labelled dataset")
-    is_test = rows["split"] == "test"
-    train, test = (
-        {str(k): list(v) for k, v in part.groupby("class_name")["shape_id"]} for part in (rows[~is_test], rows[is_test])
-    )
+    train, test = ids_by_class(arguments.manifest)
     base = settings["base"]
     write_episodes(arguments.output, draw(f"{base}/{plan.name}", base, train, test, plan))
 

@@ -7,7 +7,7 @@ import pytest
 import build_manifest
 import prepare_meshes
 from pointlift.contracts.errors import PointliftError
-from pointlift.contracts.manifest import read_manifest, read_quarantine
+from pointlift.contracts.manifest import open_test_split, read_quarantine
 
 TETRAHEDRON = "OFF\n4 4 0\n0 0 0\n2 0 0\n0 4 0\n0 0 6\n3 0 2 1\n3 0 1 3\n3 1 2 3\n3 2 0 3\n"
 IDS = [f"{name}/{split}/{index}.off" for name in ("box", "cone") for split in ("test", "train") for index in range(2)]
@@ -35,7 +35,7 @@ def build(tmp_path, shards, **changes):
     output, quarantine = tmp_path / "made" / "boxes.csv", tmp_path / "made" / "boxes.quarantine.csv"
     arguments = Namespace(settings={"block": block(**changes)}, shards=shards, output=output, quarantine=quarantine)
     build_manifest.main(arguments)
-    return read_manifest(output), read_quarantine(quarantine)
+    return open_test_split(output), read_quarantine(quarantine)
 
 
 def test_every_shape_is_listed_in_order(tmp_path, shards):

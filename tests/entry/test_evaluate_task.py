@@ -11,7 +11,7 @@ import pytest
 import evaluate_task
 import labelled_clouds
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.manifest import open_test_split
 from pointlift.contracts.metrics import read_metrics
 from pointlift.contracts.stages import read_stage, write_stage
 
@@ -43,7 +43,7 @@ def manifest(tmp_path):
 
 
 def embeddings(manifest, path, spread: float, projected: bool = False):
-    rows = read_manifest(manifest)
+    rows = open_test_split(manifest)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 6))[rows["label"]]
     embedding = (centres + spread * rng.normal(size=(len(rows), 6))).astype(np.float32)
@@ -62,7 +62,7 @@ def prompts(path, words=("a {}",)):
 
 
 def predictions(manifest, path, right: bool):
-    rows = read_manifest(manifest)
+    rows = open_test_split(manifest)
     rows = rows[rows["split"] != "train"]
     label = rows["label"].to_numpy()
     logits = np.eye(3, dtype=np.float32)[label if right else (label + 1) % 3][None]

@@ -14,7 +14,7 @@ import finetune_student
 import labelled_clouds
 from pointlift import rooms
 from pointlift.contracts.errors import ArtifactError, ConfigError
-from pointlift.contracts.manifest import read_manifest, write_manifest
+from pointlift.contracts.manifest import open_test_split, write_manifest
 from pointlift.contracts.settings import parse
 from pointlift.contracts.stages import read_stage, write_stage
 from pointlift.distillation.pairs import prepare
@@ -109,7 +109,7 @@ def test_it_learns_ellipsoids(tmp_path, dataset, weights):
 
 
 def test_eight_shapes_are_learnt_to_the_floor_of_the_smoothed_loss(tmp_path, dataset, weights):
-    rows = read_manifest(dataset["manifest"][0])
+    rows = open_test_split(dataset["manifest"][0])
     train = rows.index[rows["split"] == "train"]
     rows.loc[train[8:], "split"] = "val"
     rows.loc[train[:8], "label"] = [0, 1, 2, 0, 1, 2, 0, 1]  # whatever the shapes are
@@ -214,7 +214,7 @@ def test_answers_do_not_depend_on_what_is_visible(dataset):
 
 def test_no_label_target_or_mask_outside_the_train_split_is_looked_at(tmp_path, dataset, weights):
     before = finetune(dataset, weights, tmp_path / "before", **joint("mcd"))
-    rows = read_manifest(dataset["manifest"][0])
+    rows = open_test_split(dataset["manifest"][0])
     held = rows["split"] != "train"
     names = {0: "ball", 1: "flat", 2: "rod"}
     rows.loc[held, "label"] = (rows["label"][held] + 1) % 3

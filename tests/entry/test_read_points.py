@@ -10,7 +10,7 @@ import read_points
 from point_layouts import cloud, write_modelnet_resampled, write_shapenet_part
 from pointlift import rooms
 from pointlift.contracts.errors import PointliftError
-from pointlift.contracts.manifest import read_manifest, read_quarantine
+from pointlift.contracts.manifest import open_test_split, read_quarantine
 from pointlift.contracts.settings import mistakes
 from pointlift.contracts.stages import read_stage, read_stages, unpack
 from pointlift.geometry.sampling import farthest_point_order
@@ -89,7 +89,7 @@ def test_a_broken_file_is_quarantined_and_listed_by_the_manifest(tmp_path, raw):
         settings = {"block": {**BLOCK, **changes}}
         output, quarantine = tmp_path / "manifest.csv", tmp_path / "quarantine.csv"
         build_manifest.main(Namespace(settings=settings, shards=parts, output=output, quarantine=quarantine))
-        return read_manifest(output), read_quarantine(quarantine)
+        return open_test_split(output), read_quarantine(quarantine)
 
     rows, quarantine = build(max_quarantined=0.25)
     assert rows["shape_id"].tolist() == IDS

@@ -21,6 +21,14 @@ def test_two_usable_shapes_of_every_class(tmp_path: Path) -> None:
     assert shown == [("bed", "0"), ("bed", "1"), ("chair", "1"), ("chair", "2"), ("lamp", "0"), ("lamp", "1")]
 
 
+def test_shapes_of_the_test_split_are_not_shown(tmp_path: Path) -> None:
+    table = manifest_table(IDS)
+    table.loc[table["shape_id"].isin(["bed-up-00000", *IDS[4:8]]), "split"] = "test"
+    (sheet,) = contact_sheets([write_views(tmp_path, "up", IDS, {})], {"up": table})
+    shown = [(strip.class_name, strip.shape_id[-1]) for strip in sheet.strips]
+    assert shown == [("bed", "1"), ("bed", "2"), ("lamp", "0"), ("lamp", "1")]
+
+
 def test_a_strip_is_the_views_side_by_side(tmp_path: Path) -> None:
     path = write_views(tmp_path, "up", IDS, {})
     strip = contact_sheets([path], {"up": manifest_table(IDS)})[0].strips[0]

@@ -5,7 +5,7 @@ import pytest
 
 import labelled_clouds
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import read_manifest, write_manifest
+from pointlift.contracts.manifest import open_test_split, write_manifest
 from pointlift.contracts.stages import read_stages, write_stage
 from pointlift.tasks.shapes import read_clouds, read_embeddings, read_prompts
 
@@ -16,13 +16,13 @@ def dataset(tmp_path):
 
 
 def change(manifest, **columns) -> None:
-    write_manifest(manifest, read_manifest(manifest).assign(**columns))
+    write_manifest(manifest, open_test_split(manifest).assign(**columns))
 
 
 def test_points_stay_with_their_shape(dataset):
     shapes = read_clouds(dataset["manifest"][0], dataset["points"])
     shard = read_stages(dataset["points"], "points")
-    rows = read_manifest(dataset["manifest"][0]).set_index("shape_id")
+    rows = open_test_split(dataset["manifest"][0]).set_index("shape_id")
     assert len(shapes.ids) == 41 and labelled_clouds.INVALID not in shapes.ids
     for row, shape_id in enumerate(shapes.ids):
         first, last = shard["point_offsets"][shard.ids.index(shape_id) :][:2]
@@ -36,7 +36,7 @@ def test_points_stay_with_their_shape(dataset):
 
 def test_the_manifest_gives_the_order(dataset):
     manifest = dataset["manifest"][0]
-    write_manifest(manifest, read_manifest(manifest).iloc[::-1])
+    write_manifest(manifest, open_test_split(manifest).iloc[::-1])
     shapes = read_clouds(manifest, dataset["points"])
     assert list(shapes.ids) == sorted(shapes.ids, reverse=True)
     one = read_stages(dataset["points"], "points")["points"][: labelled_clouds.NUM_POINTS]
@@ -62,7 +62,7 @@ def test_a_missing_split_is_named(dataset, split, missing):
 
 
 def test_embeddings_of_unusable_shapes_are_left_out(dataset, tmp_path):
-    ids = list(read_manifest(dataset["manifest"][0])["shape_id"])
+    ids = list(open_test_split(dataset["manifest"][0])["shape_id"])
     embedding = np.arange(len(ids) * 2, dtype=np.float32).reshape(-1, 2)
     valid = np.array([shape_id != labelled_clouds.INVALID for shape_id in ids])
     write_stage(tmp_path / "e", "embeddings", ids, {"embedding": embedding, "valid": valid})
@@ -71,7 +71,7 @@ def test_embeddings_of_unusable_shapes_are_left_out(dataset, tmp_path):
 
 
 def write_embeddings(manifest, path, **beside):
-    ids = list(read_manifest(manifest)["shape_id"])
+    ids = list(open_test_split(manifest)["shape_id"])
     valid = np.array([shape_id != labelled_clouds.INVALID for shape_id in ids])
     embedding = np.arange(len(ids) * 2, dtype=np.float32).reshape(-1, 2)
     arrays = {name: np.outer(np.arange(len(ids)), row).astype(np.float32) for name, row in beside.items()}

@@ -5,7 +5,7 @@ import pandas as pd
 
 from point_layouts import write_modelnet_h5, write_shapenet_part
 from pointlift.contracts.images import images_of
-from pointlift.contracts.manifest import read_manifest
+from pointlift.contracts.manifest import open_test_split
 from pointlift.contracts.stages import read_stage, read_stages
 
 BLOCKS = """
@@ -74,7 +74,7 @@ def test_a_suite_on_points_with_pictures_of_points(checkout):
 
     results = checkout.folder / "results"
     assert [path.name for path in (results / "meshes").iterdir()] == ["taught"]
-    manifest = read_manifest(results / "manifest" / "clouds.csv")
+    manifest = open_test_split(results / "manifest" / "clouds.csv")
     assert manifest["split"].value_counts().to_dict() == {"train": 30, "test": 9}
     assert manifest["label"].tolist() == [0, 5, 38] * 6 + [38, 5, 0] * 4 + [0, 5, 38] * 3
     assert set(manifest["shard"]) == {"0000", "0001"}

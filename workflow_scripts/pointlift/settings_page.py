@@ -27,6 +27,8 @@ _BASES = {
     "methods": "MethodSettings",
     "tasks": "TaskSettings",
 }
+#: Files of the contracts with classes of settings that no one configures: what an evaluation writes.
+_NOT_CONFIGURED = {"metrics"}
 _HEADING = """# config.yaml, key by key
 
 Made from the code by `make format`; a test holds the two together. Every block is checked before any job starts, and
@@ -56,7 +58,8 @@ class Block:
 
 def settings_page() -> str:
     """The whole page, Markdown."""
-    shared = {block.name: block for path in sorted((_PACKAGE / "contracts").glob("*.py")) for block in _blocks(path)}
+    paths = [path for path in sorted((_PACKAGE / "contracts").glob("*.py")) if path.stem not in _NOT_CONFIGURED]
+    shared = {block.name: block for path in paths for block in _blocks(path)}
     lines = [_HEADING]
     for family, room in FAMILY_ROOMS.items():
         lines += _family(family, room, shared)

@@ -1,7 +1,11 @@
-"""The manifest: which shapes a dataset has, what they are, and why some cannot be used."""
+"""The manifest: which shapes a dataset has, what they are, and why some cannot be used.
+
+What the shapes of a test split are is told to tasks alone: whoever learns cannot look, not even by mistake.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +17,11 @@ COLUMNS = ["shape_id", "class_name", "label", "split", "shard", "source_path", "
 QUARANTINE_COLUMNS = ["shape_id", "stage", "reason"]
 SPLITS = ("train", "val", "test")
 UNLABELLED = -1
+_JUDGES = "pointlift.tasks"
+
+
+class ClosedSplitError(RuntimeError):
+    """Code that learns or reports has asked what test shapes are. A mistake in the program, never in its input."""
 
 
 def shard_names(num_shapes: int, shard_size: int) -> list[str]:
@@ -30,7 +39,35 @@ def write_manifest(path: Path, rows: pd.DataFrame) -> None:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest; every column is text except ``label`` (int64)."""
+    """Read a manifest; every column is text except ``label`` (int64). What test shapes are is withheld.
+
+    Their ``label`` is -1 and their ``class_name`` empty, as if nobody had labelled them; see ``open_test_split``.
+    """
+    rows = _read_whole(path)
+    test = rows["split"] == "test"
+    rows.loc[test, "label"], rows.loc[test, "class_name"] = UNLABELLED, ""
+    return rows
+
+
+def open_test_split(path: Path) -> pd.DataFrame:
+    """Read a manifest with what its test shapes are: for tasks, which judge, and for nobody who learns.
+
+    Raises ``ClosedSplitError`` when an entry point or another room than tasks calls it.
+    """
+    caller = str(sys._getframe(1).f_globals.get("__name__"))
+    if caller == "__main__" or (caller.startswith("pointlift.") and not caller.startswith(f"{_JUDGES}.")):
+        raise ClosedSplitError(f"{path}: {caller} may not see what test shapes are; {_JUDGES} alone opens test splits")
+    return _read_whole(path)
+
+
+def labelled_classes(path: Path) -> list[tuple[int, str]]:
+    """(number, name) of the classes that some shape of a manifest has, whatever its split; sorted, each pair once."""
+    rows = _read_whole(path)
+    pairs = sorted(set(zip(rows["label"].tolist(), rows["class_name"], strict=True)))
+    return [(label, name) for label, name in pairs if label != UNLABELLED]
+
+
+def _read_whole(path: Path) -> pd.DataFrame:
     rows = read_text_table(path, COLUMNS)
     rows["label"] = rows["label"].astype("int64")
     wrong = sorted(set(rows["split"]) - set(SPLITS))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import UNLABELLED, read_manifest
+from pointlift.contracts.manifest import labelled_classes
 from pointlift.contracts.settings import Settings
 
 
@@ -33,11 +33,10 @@ def read_classes(manifest: Path) -> dict[int, str]:
 
     Raises ``ArtifactError`` when no shape has a class, or names and numbers do not go together.
     """
-    rows = read_manifest(manifest)
-    pairs = sorted(set(zip(rows["label"].tolist(), rows["class_name"], strict=True)))
-    classes = {label: name for label, name in pairs if label != UNLABELLED}
+    pairs = labelled_classes(manifest)
+    classes = dict(pairs)
     if not classes:
         raise ArtifactError(f"{manifest}: none of its shapes has a class; prompts of classes need a labelled dataset")
-    if len(classes) < sum(label != UNLABELLED for label, _ in pairs) or len(set(classes.values())) < len(classes):
+    if len(classes) < len(pairs) or len(set(classes.values())) < len(classes):
         raise ArtifactError(f"{manifest}: a class has two numbers or a number two classes; make it anew")
     return classes

@@ -44,8 +44,8 @@ class Sheet:
 def contact_sheets(paths: Sequence[Path], manifests: Mapping[str, pd.DataFrame]) -> list[Sheet]:
     """One sheet per dataset and rig, from shards ``.../{dataset}/{rig}/{shard}.safetensors``.
 
-    Up to two shapes per class, in the order of the dataset; without a manifest the class is unknown and the first
-    shapes are shown. Shards that hold nothing wanted are not read beyond their header.
+    Up to two shapes per class, in the order of the dataset, none of its test split; without a manifest the class is
+    unknown and the first shapes are shown. Shards that hold nothing wanted are not read beyond their header.
     """
     folders: dict[tuple[str, str], list[Path]] = {}
     for path in sorted(paths):
@@ -53,10 +53,16 @@ def contact_sheets(paths: Sequence[Path], manifests: Mapping[str, pd.DataFrame])
     sheets = []
     for (dataset, rig), shards in sorted(folders.items()):
         table = manifests.get(dataset)
-        classes = {} if table is None else dict(zip(table["shape_id"], table["class_name"], strict=True))
+        classes = {} if table is None else _shown(table)
         strips = sorted(_strips(shards, classes), key=lambda strip: (strip.class_name, strip.shape_id))
         sheets.append(Sheet(dataset, rig, tuple(strips)))
     return sheets
+
+
+def _shown(table: pd.DataFrame) -> dict[str, str]:
+    """Class of each shape that may be shown: not of the test split, which nobody looks at to choose anything."""
+    seen = table[table["split"] != "test"]
+    return dict(zip(seen["shape_id"], seen["class_name"], strict=True))
 
 
 def _strips(shards: Sequence[Path], classes: Mapping[str, str]) -> list[Strip]:
@@ -66,13 +72,15 @@ def _strips(shards: Sequence[Path], classes: Mapping[str, str]) -> list[Strip]:
     taken: dict[str, int] = {}
     strips: list[Strip] = []
     for path in shards:
-        ids = read_header(path, "views").ids
-        if len(strips) >= _MAX_SHAPES or all(taken.get(classes.get(i, ""), 0) >= limit for i in ids):
+        wanted = {i: classes.get(i, "") for i in read_header(path, "views").ids if i in classes or not classes}
+        if len(strips) >= _MAX_SHAPES or all(taken.get(name, 0) >= limit for name in wanted.values()):
             continue
         shard = read_stage(path, "views")
         for index, shape_id in enumerate(shard.ids):
-            name = classes.get(shape_id, "")
-            if shard["valid"][index] and taken.get(name, 0) < limit and len(strips) < _MAX_SHAPES:
+            name = wanted.get(shape_id)
+            if name is None or not shard["valid"][index]:
+                continue
+            if taken.get(name, 0) < limit and len(strips) < _MAX_SHAPES:
                 taken[name] = taken.get(name, 0) + 1
                 strips.append(_strip(name, shape_id, _images(shard, index)))
     return strips

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import SPLITS, UNLABELLED, read_manifest
+from pointlift.contracts.manifest import SPLITS, UNLABELLED, labelled_classes, open_test_split
 from pointlift.contracts.prompts import read_classes
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import read_stage, read_stages
@@ -59,6 +59,7 @@ class Predictions:
     """A finetuned student's answers on val and test, at the logged epochs.
 
     epoch : (E,) int64, rising, the last is the end of training; logits : (E, S, K) float32; label, split : (S,).
+    vote_logits : (R, S test, K) float32 where test-time votes were cast, of the rows of test.
     """
 
     ids: tuple[str, ...]
@@ -67,6 +68,7 @@ class Predictions:
     label: Array
     split: Array
     num_train: int
+    vote_logits: Array | None = None
 
     def rows(self, split: str) -> Array:
         """Row numbers of a split."""
@@ -175,6 +177,19 @@ def read_clouds(manifest: Path, points: Sequence[Path]) -> Shapes:
     return Shapes(shapes.ids, shard["points"][every], shapes.label, shapes.split, shapes.num_classes, parts)
 
 
+def ids_by_class(manifest: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Shape ids by class: of train and val together, and of test. Raises ``ArtifactError`` for a shape without one."""
+    rows = open_test_split(manifest)
+    if (rows["label"] == UNLABELLED).any():
+        raise ArtifactError(f"{manifest}: has shapes without a label; episodes need a labelled dataset")
+    is_test = rows["split"] == "test"
+    train, test = (
+        {str(name): list(ids) for name, ids in part.groupby("class_name")["shape_id"]}
+        for part in (rows[~is_test], rows[is_test])
+    )
+    return train, test
+
+
 def parts_of_classes(class_names: Sequence[str], part_names: Sequence[str]) -> Array:
     """Whether part ``<class>/<part>`` is one of a class, (K, P) bool."""
     return np.array([[part.split("/")[0] == name for part in part_names] for name in class_names])
@@ -205,7 +220,11 @@ def read_predictions(manifest: Path, predictions: Path) -> Predictions:
     """Read predictions and check that they are of this manifest's shapes, labels and splits."""
     shard = _read_answers(manifest, predictions, "predictions")
     arrays = {name: shard[name] for name in ("epoch", "logits", "label", "split")}
-    return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]))
+    votes = shard.arrays.get("vote_logits")
+    num_test = int((shard["split"] == SPLITS.index("test")).sum())
+    if votes is not None and votes.shape[1] != num_test:
+        raise ArtifactError(f"{predictions}: votes on {votes.shape[1]} of {num_test} test shapes; make them anew")
+    return Predictions(shard.ids, **arrays, num_train=int(shard.attributes["num_train"]), vote_logits=votes)
 
 
 def read_epoch_embeddings(manifest: Path, predictions: Path) -> EpochEmbeddings:
@@ -223,9 +242,8 @@ def read_epoch_embeddings(manifest: Path, predictions: Path) -> EpochEmbeddings:
 def read_part_predictions(manifest: Path, predictions: Path) -> PartPredictions:
     """Read counts of part answers and check that they are of this manifest's shapes, labels and splits."""
     shard = _read_answers(manifest, predictions, "part_predictions")
-    listed = read_manifest(manifest)
-    names = dict(zip(listed["label"], listed["class_name"], strict=True))
-    class_names = tuple(str(names.get(label, "")) for label in range(max(names) + 1))
+    names = dict(labelled_classes(manifest))
+    class_names = tuple(names.get(label, "") for label in range(max(names) + 1))
     return PartPredictions(shard.ids, shard.arrays, int(shard.attributes["num_train"]), class_names)
 
 
@@ -238,7 +256,7 @@ def read_subset_predictions(manifest: Path, predictions: Path) -> SubsetPredicti
 
 def _read_answers(manifest: Path, predictions: Path, kind: str) -> Shard:
     shard = read_stage(predictions, kind)
-    listed = read_manifest(manifest).set_index("shape_id")
+    listed = open_test_split(manifest).set_index("shape_id")
     unknown = [shape_id for shape_id in shard.ids if shape_id not in listed.index]
     if unknown:
         raise ArtifactError(f"{predictions}: {unknown[0]} is not in {manifest}; run snakemake to make them anew")
@@ -250,7 +268,7 @@ def _read_answers(manifest: Path, predictions: Path, kind: str) -> Shard:
 
 def _join(manifest: Path, shard: Shard) -> Shapes:
     """Ids, labels and splits of the manifest's shapes that are valid in the shard; no values yet."""
-    listed = read_manifest(manifest)
+    listed = open_test_split(manifest)
     valid = dict(zip(shard.ids, shard["valid"], strict=True))
     missing = [shape_id for shape_id in listed["shape_id"] if shape_id not in valid]
     if missing:

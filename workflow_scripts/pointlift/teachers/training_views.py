@@ -12,7 +12,7 @@ import xxhash
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import stable_seed
-from pointlift.contracts.manifest import UNLABELLED, read_manifest
+from pointlift.contracts.manifest import UNLABELLED, labelled_classes, read_manifest
 from pointlift.contracts.shards import Array, Shard, read_header
 from pointlift.contracts.stages import join_offsets, read_stage
 from pointlift.teachers.preprocessing import Preprocessing
@@ -38,7 +38,7 @@ class TrainingViews:
             split: dict(zip(chosen["shape_id"], chosen["class_name"], strict=True))
             for split, chosen in ((split, rows[rows["split"] == split]) for split in ("train", "val"))
         }
-        found = sorted(set(rows["class_name"]) - {""})
+        found = sorted({name for _, name in labelled_classes(manifest)})
         self._class_names = tuple(class_names or found)
         unknown = [name for name in found if name not in self._class_names]
         if unknown:
