@@ -5,6 +5,7 @@ import pytest
 
 from pointlift import rooms
 from pointlift.contracts.blocks import TaskSettings
+from pointlift.contracts.metrics import Audit
 from pointlift.contracts.settings import mistakes, parse
 from pointlift.tasks.part_scores import count_parts
 from pointlift.tasks.scenes import BoxPredictions, PointPredictions
@@ -22,6 +23,13 @@ CHANCE = {
     "retrieval": (sum(1 / n for n in range(1, 16)) * (1 - 2 / 14) + 2 * 15 / 14) / 15,
     "semantic_segmentation": 1 / 7,
     "speed_to_target": 0.0,  # who answers by chance does not get there
+}
+
+AUDITED = {
+    "classification": {"accuracy", "mean_class_accuracy"},
+    "part_segmentation": {"instance_miou", "class_miou"},
+    "semantic_segmentation": {"mean_iou"},
+    "detection": {"map_25", "map_50"},
 }
 
 
@@ -115,9 +123,13 @@ def box_answers(rng, clear: bool) -> BoxPredictions:
     truth = np.zeros((kept.sum(), 12, 7), dtype=np.float32)
     truth[..., 0], truth[..., 3:6] = 2.0 * np.arange(12), 1.0
     label = np.tile(np.arange(12, dtype=np.int16) % NUM_CLASSES, (len(truth), 1))
-    said = np.eye(NUM_CLASSES)[label] if clear else rng.dirichlet(np.ones(NUM_CLASSES), label.shape)
+    said = np.eye(NUM_CLASSES)[label] if clear else rng.dirichlet(np.ones(NUM_CLASSES), (3, 2, *label.shape))
     arrays = {"epoch": np.arange(3), "split": SPLIT[kept], "truth": truth, "truth_label": label}
-    arrays |= {"boxes": np.tile(truth, (3, 2, 1, 1, 1)), "scores": np.tile(said.astype(np.float32), (3, 2, 1, 1, 1))}
+    arrays |= {
+        "boxes": np.tile(truth, (3, 2, 1, 1, 1)),
+        "scores": np.empty((3, 2, *label.shape, NUM_CLASSES), np.float32),
+    }
+    arrays["scores"][:] = said
     arrays["inside"] = np.full(arrays["boxes"].shape[:-1], 50, dtype=np.int32)
     names = tuple(f"class{one}" for one in range(NUM_CLASSES))
     return BoxPredictions(tuple(np.array(IDS)[kept]), arrays, 24, names)
@@ -171,6 +183,23 @@ def test_perfect_answers_score_one_and_noise_is_near_chance(kind):
     assert headline(judge(kind, clear=True)) == 1.0
     noisy = [headline(judge(kind, clear=False, seed=seed)) for seed in range(8)]
     assert np.mean(noisy) == pytest.approx(CHANCE.get(kind, 1 / NUM_CLASSES), abs=0.1)
+
+
+def test_an_audit_is_of_every_look_at_test_the_last_of_them_the_headline(kind):
+    """To the bit; by it one may say what a choice by test would have added. Published protocols make that choice."""
+    found = judge(kind, clear=False)
+    values = {(value.metric, value.selection): value.value for value in found.values}
+    assert set(found.audit.on_test) == AUDITED.get(kind, set())
+    assert found.audit.votes == {}
+    for metric, on_test in found.audit.on_test.items():
+        assert len(on_test) == 3  # answers at three epochs, all different
+        assert len(set(on_test)) > 1
+        assert on_test[-1] == values[metric, "last"]
+        assert values[metric, "val"] in on_test
+    for protocol in rooms.settings_class("tasks", kind).protocols if kind in AUDITED else ():
+        module = rooms.load("tasks", kind)
+        theirs = module.build(parse(module.Settings, block(kind) | {"protocol": protocol}, kind))
+        assert theirs.evaluate(answers(kind, clear=False)).audit == Audit()
 
 
 def test_the_same_answers_give_the_same_judgement(kind):

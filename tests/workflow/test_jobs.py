@@ -102,6 +102,18 @@ def test_keys_of_recipes_that_came_later_stand_in_no_job_that_leaves_them_at_the
     assert not any(word in text for text in told for word in ('"schedule"', '"nesterov"'))
 
 
+def test_a_task_says_of_votes_what_is_not_their_default():
+    def told(**changes) -> list[str]:
+        changes = {f"tasks__nano_classification__{key}": value for key, value in changes.items()}
+        made = jobs(tasks__nano_classification__recipe__augmentation={"shift": 0.1}, **changes)
+        row = ("nano_mcd", "classification", "nano_shapes")
+        return [made.finetune_student(*row), made.evaluate_task(*row)]
+
+    assert not any(word in text for text in told(votes=0, crops=10) for word in ('"votes"', '"crops"'))
+    assert all('"votes":3' in text and '"crops"' not in text for text in told(votes=3, crops=10))
+    assert all('"crops":2' in text for text in told(votes=3, crops=2))
+
+
 def test_a_recipe_with_another_schedule_is_another_job():
     def told(**changes) -> list[str]:
         changes = {f"{path}__recipe__{key}": value for path in ("tasks__nano_classification", "runs__nano_mcd",

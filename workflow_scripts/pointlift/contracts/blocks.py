@@ -144,6 +144,10 @@ class FinetuningSettings(TaskSettings):
     looks_before: ClassVar[bool] = False
     """Whether it also looks before the first step: epoch -1 of its answers."""
 
+    def casts_votes(self) -> bool:
+        """Whether the trained student also answers augmented test shapes, for the inflation ladder alone."""
+        return False
+
 
 Arm = Literal[
     "scratch",

@@ -27,6 +27,10 @@ class Augmentation(Settings):
             raise ValueError("scale must be [smallest, largest], both above 0")
         return self
 
+    def is_random(self) -> bool:
+        """Whether a cloud is another one each time."""
+        return self.scale[0] < self.scale[1] or self.shift > 0.0 or self.rotation != "none" or self.jitter > 0.0
+
 
 class Recipe(Settings):
     """A training schedule. The learning rate falls from first to last, per step, after a linear warm-up."""

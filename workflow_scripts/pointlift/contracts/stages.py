@@ -96,6 +96,8 @@ STAGES: dict[str, Mapping[str, ArraySpec]] = {
         "logits": ArraySpec("float32", ("E", "S", "K")),
         "label": ArraySpec("int64", ("S",)),
         "split": ArraySpec("uint8", ("S",)),  # 0 train, 1 val, 2 test
+        # Of R repetitions of test-time voting by the last weights, on the test shapes alone, in their order.
+        "vote_logits": ArraySpec("float32", ("R", "S test", "K"), optional=True),
     },
     # The same of a student that labels points with one of P parts: how many points of each part, per shape. An answer
     # is the best of the parts of the shape's own class; ``free`` ones are the best of all parts.

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pointlift.contracts.blocks import Answers, FinetuningSettings
 from pointlift.contracts.errors import ConfigError
-from pointlift.contracts.metrics import Value
+from pointlift.contracts.metrics import Audit, Value
 from pointlift.contracts.recipe import Augmentation
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.contracts.shards import Array
@@ -193,13 +193,14 @@ class Detection:
         """
         test, val = predictions.rows("test"), predictions.rows("val")
         epochs = range(len(predictions.arrays["epoch"]))
-        last = self._score_epoch(predictions, epochs[-1], test)
-        values = _values(last, "last")
+        on_test = [self._score_epoch(predictions, epoch, test) for epoch in epochs]
+        values = _values(on_test[-1], "last")
         if (predictions.arrays["truth_label"][val] >= 0).any():
             best = max(epochs, key=lambda epoch: _maps(self._score_epoch(predictions, epoch, val))[:, 0].mean())
-            values += _values(self._score_epoch(predictions, best, test), "val")
+            values += _values(on_test[best], "val")
         ids = tuple(predictions.ids[row] for row in test)
-        return Judgement(values, ids, predictions.num_train, *_outcomes(last, ids, predictions.box_names))
+        found = _outcomes(on_test[-1], ids, predictions.box_names)
+        return Judgement(values, ids, predictions.num_train, *found, audit=_audit(on_test))
 
     def _score_epoch(self, predictions: BoxPredictions, epoch: int, rows: Array) -> list[DetectionScores]:
         arrays = predictions.arrays
@@ -236,6 +237,16 @@ def _values(scores: list[DetectionScores], selection: Literal["last", "val"]) ->
             found += mean_and_spread(f"{name}_{word}", float(each.mean()), each)
         found.append(Value(metric=f"scene_recall_{word}", value=float(np.nanmean(scene_recall[number]))))
     return tuple(value.model_copy(update={"selection": selection}) for value in found)
+
+
+def _audit(on_test: list[list[DetectionScores]]) -> Audit:
+    """Mean average precision at every logged epoch, mean over choices of points."""
+    maps = [_maps(scores) for scores in on_test]
+    return Audit(
+        on_test={
+            f"map_{word}": tuple(float(each[:, number].mean()) for each in maps) for number, word in enumerate(_WORDS)
+        }
+    )
 
 
 def _outcomes(

@@ -65,7 +65,8 @@ class FinetunedTask(Protocol):
     task reads those."""
 
     settings: Any
-    """With ``recipe``, ``log_every``, the kind of shard of its ``answers``, ``judged_splits`` and ``looks_before``."""
+    """With ``recipe``, ``log_every``, the kind of shard of its ``answers``, ``judged_splits``, ``looks_before`` and
+    ``casts_votes``: a task that does has ``vote(model, given, rows, seed)``, arrays on test rows by name."""
 
     def model(self, student: nn.Module, given: Any, method: nn.Module | None) -> Any:
         """A module with ``student`` and ``head``; its forward gives the losses of a batch."""
@@ -161,10 +162,11 @@ class Finetuning:
 
     def save_predictions(self, path: Path) -> None:
         """Write the answers on every shape of the judged splits (val and test, mostly) at every logged epoch."""
-        epochs = sorted({int(key.split(".")[0]) for key in self.kept})
-        names = sorted({key.split(".")[1] for key in self.kept})
+        looks = [key.split(".") for key in self.kept if "." in key]
+        epochs, names = sorted({int(epoch) for epoch, _ in looks}), sorted({name for _, name in looks})
         arrays = {
             "epoch": np.array(epochs, dtype=np.int64),
+            **{name: kept.numpy() for name, kept in self.kept.items() if "." not in name},
             **{name: np.stack([self.kept[f"{epoch}.{name}"].numpy() for epoch in epochs]) for name in names},
             **self.task.constant_arrays(self.shapes, self.judged),
             "split": self.shapes.split[self.judged],
@@ -205,6 +207,9 @@ class Finetuning:
             self.part.recalibrate(self._train_batches())
         looked = self.task.look(self.model, self.shapes, self.judged)
         self.kept.update({f"{epoch}.{name}": torch.from_numpy(array) for name, array in looked.items()})
+        if epoch + 1 == settings.recipe.epochs and settings.casts_votes():
+            voted = self.task.vote(self.model, self.shapes, self.shapes.rows("test"), self.seed)
+            self.kept.update({name: torch.from_numpy(array) for name, array in voted.items()})
         val = np.isin(self.judged, self.shapes.rows("val"))
         return self.task.watched(looked, self.shapes, self.judged, val) if val.any() else {}
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pointlift.contracts.blocks import Answers
 from pointlift.contracts.errors import ConfigError
-from pointlift.contracts.metrics import Value
+from pointlift.contracts.metrics import Audit, Value
 from pointlift.contracts.shards import Array
 from pointlift.contracts.task_blocks import SegmentationSettings
 from pointlift.tasks.judgement import Judgement, best_on_test
@@ -106,6 +106,12 @@ class PartSegmentation:
             n_train=predictions.num_train,
             outcomes={"instance_miou": tuple(iou[-1, test].tolist()), "class_iou": tuple(by_class.values())},
             items={"class_iou": tuple(predictions.class_names[label] for label in by_class)},
+            audit=Audit(
+                on_test={
+                    "instance_miou": tuple(float(each[test].mean()) for each in iou),
+                    "class_miou": tuple(_class_miou(each, predictions.label[test]) for each in iou[:, test]),
+                }
+            ),
         )
 
 
@@ -122,12 +128,17 @@ def _compat(predictions: PartPredictions, epoch: int, test: Array) -> float:
     return float(shape_iou(predictions.counts(epoch, free=True), predictions.own, strict=False)[test].mean())
 
 
+def _class_miou(iou: Array, label: Array) -> float:
+    """Mean over classes of the mean over their shapes, (S,) each."""
+    return float(np.mean(list(class_means(iou, label).values())))
+
+
 def _values(
     predictions: PartPredictions, iou: Array, epoch: int, test: Array, selection: Literal["last", "val"]
 ) -> tuple[Value, ...]:
     found = {
         "instance_miou": float(iou[epoch, test].mean()),
-        "class_miou": float(np.mean(list(class_means(iou[epoch, test], predictions.label[test]).values()))),
+        "class_miou": _class_miou(iou[epoch, test], predictions.label[test]),
         "instance_miou_compat": _compat(predictions, epoch, test),
     }
     return tuple(Value(metric=name, value=value, selection=selection) for name, value in found.items())

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pointlift.contracts.blocks import Answers
 from pointlift.contracts.errors import ArtifactError, ConfigError
-from pointlift.contracts.metrics import Value
+from pointlift.contracts.metrics import Audit, Value
 from pointlift.contracts.scenes import Scene
 from pointlift.contracts.shards import Array
 from pointlift.contracts.task_blocks import SegmentationSettings
@@ -152,7 +152,8 @@ class SemanticSegmentation:
             best = int(np.argmax([scores.mean_iou(scores.pooled(counts, val)) for counts in epochs]))
             values += _values(epochs[best], test, "val")
         outcomes, items = _outcomes(epochs[-1], predictions, test)
-        return Judgement(values, ids, predictions.num_train, outcomes, items)
+        audit = Audit(on_test={"mean_iou": tuple(scores.mean_iou(scores.pooled(counts, test)) for counts in epochs)})
+        return Judgement(values, ids, predictions.num_train, outcomes, items, audit=audit)
 
 
 _COUNTS = ("labelled", "answered", "hits")
