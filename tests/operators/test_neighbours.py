@@ -10,6 +10,7 @@ from pointlift.operators.neighbours import (
     ball_query,
     choose_centres,
     farthest_point_sample,
+    first_in_ball,
     gather_rows,
     interpolate_rows,
     nearest_neighbours,
@@ -200,3 +201,24 @@ def test_many_queries_among_many_points_are_answered_piece_by_piece_alike(monkey
     parts = nearest_neighbours(query, points, 9), ball_query(query, points, 0.5, 9)
     assert set(sizes) == {(1, 4), (1, 1)}, "never more than four queries of one cloud"
     assert all(torch.equal(*pair) for pair in zip(whole, parts, strict=True))
+
+
+def test_no_centre_is_taken_near_the_origin_but_the_first_of_the_cloud():
+    points = torch.tensor([[0.0, 0.0, 0.01], [1.0, 0, 0], [0.0, 0.03, 0], [0.0, 0.2, 0], [0.0, 0.0, 0.0], [-0.9, 0, 0]])
+    assert choose_centres(points[None], 4, "farthest_off_origin").tolist() == [[0, 1, 5, 3]]
+    used_up = farthest_point_sample(points[None], 5, hole=1e-3)
+    assert used_up.tolist() == [[0, 1, 5, 3, 1]]  # the first of those that are not near the origin
+    away = points + 5.0
+    assert torch.equal(choose_centres(away[None], 4, "farthest_off_origin"), choose_centres(away[None], 4, "farthest"))
+
+
+def test_first_points_of_a_ball_are_those_of_a_loop():
+    points, queries = clouds(2, 40, seed=3), clouds(2, 7, seed=4)
+    found = first_in_ball(queries, points, 0.8, 5)
+    for cloud, asked, rows in zip(points, queries, found, strict=True):
+        for query, row in zip(asked, rows, strict=True):
+            inside = [n for n, p in enumerate(cloud) if float((p - query).square().sum()) <= 0.8**2][:5]
+            inside = inside or [int((cloud - query).norm(dim=1).argmin())]
+            assert row.tolist() == inside + inside[:1] * (5 - len(inside))
+    few = first_in_ball(queries, points[:, :3], 9.0, 5)
+    assert few.tolist() == [[[0, 1, 2, 0, 0]] * 7] * 2

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pointlift.contracts.blocks import StudentSettings
+from pointlift.contracts.settings import Settings
 
 #: Residual networks of images, see ``operators.image_networks``.
 ResidualArchitecture = Literal[
@@ -15,6 +16,15 @@ ResidualArchitecture = Literal[
 ]
 #: Those whose shortcuts between widths are convolutions.
 _CONVOLVED = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+class InputFrame(Settings):
+    """How a student sees clouds that come z up and as the dataset's block places them: as its weights want them."""
+
+    up: Literal["y", "z"] = "z"
+    """y: they are turned so that y is up, as the files of ModelNet40 and ScanObjectNN have it."""
+    centre: Literal["as_given", "mean"] = "as_given"
+    """mean: the mean of a cloud's points becomes the origin, and its farthest point has radius 1."""
 
 
 class SparseStudentSettings(StudentSettings):
@@ -50,8 +60,9 @@ class GroupStudentSettings(StudentSettings):
 
     num_groups: int = Field(default=64, ge=2)
     """Groups stand around farthest points, the first of the cloud first."""
-    centres: Literal["farthest", "first"] = "farthest"
-    """first: the first points of each cloud, for datasets with `order: farthest_first`; saves looking for them."""
+    centres: Literal["farthest", "first", "farthest_off_origin"] = "farthest"
+    """first: the first points of each cloud, for datasets with `order: farthest_first`; saves looking for them.
+    farthest_off_origin: none within 0.0316 of the origin, as the CUDA code behind most published weights has it."""
     group_size: int = Field(default=32, ge=1)
     """Nearest points of each, the one it stands around among them; groups overlap."""
     drop_path: float = Field(default=0.1, ge=0.0, lt=1.0)

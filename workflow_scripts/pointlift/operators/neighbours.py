@@ -15,14 +15,17 @@ from pointlift.operators.bags import bag_sum
 from pointlift.operators.precision import full, full_precision
 
 _AT_ONCE = 2**24  # distances held in memory at a time: 64 MB of float32, and as much again while they are summed
+_HOLE = 1e-3  # squared radius about the origin in which pointnet2_ops takes no centre
+CentreRule = Literal["farthest", "first", "farthest_off_origin"]
 _EXACT_WIDTH = 8  # up to this width distances are summed coordinate by coordinate, as the matrix product cancels digits
 
 
 @torch.no_grad()
-def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0) -> Tensor:
+def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0, hole: float = 0.0) -> Tensor:
     """Indices (B, count) int64 of farthest point sampling: each next point is farthest from all chosen before it.
 
     Begins at point ``start`` of every cloud (Eldar et al. 1997; PointNet++, Qi et al., NeurIPS 2017, section 3.2).
+    hole : points whose squared distance to the origin is at most this, where it is above 0, are never taken after that.
     Raises ``ValueError`` when a cloud has fewer points.
     """
     batch, num_points, _ = points_BN3.shape
@@ -31,6 +34,8 @@ def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0) -> Ten
     planes_3BN = points_BN3.detach().permute(2, 0, 1).contiguous()
     chosen = torch.full((batch, count), start, dtype=torch.int64, device=points_BN3.device)
     nearest_BN = torch.full_like(planes_3BN[0], torch.inf)
+    if hole > 0.0:
+        nearest_BN.masked_fill_(planes_3BN.square().sum(dim=0) <= hole, -1.0)  # no minimum is below it
     for step in range(1, count):
         last_3B1 = planes_3BN.gather(2, chosen[None, :, step - 1 : step].expand(3, -1, -1))
         torch.minimum(nearest_BN, (planes_3BN - last_3B1).square_().sum(dim=0), out=nearest_BN)
@@ -38,15 +43,17 @@ def farthest_point_sample(points_BN3: Tensor, count: int, start: int = 0) -> Ten
     return chosen
 
 
-def choose_centres(points_BN3: Tensor, count: int, rule: Literal["farthest", "first"]) -> Tensor:
+def choose_centres(points_BN3: Tensor, count: int, rule: CentreRule) -> Tensor:
     """Indices (B, count) int64 of centres. farthest : ``farthest_point_sample``. first : the first points of the cloud.
+    farthest_off_origin : as farthest, but for points within 0.0316 of the origin, which the CUDA code that most
+    publications share passes over.
 
     Of clouds stored ``farthest_first`` (``geometry.sampling.stored_order``) both are the same points, but for rounding:
     as they are stored, and rotated, scaled evenly or shifted. With a scale for each axis or with jitter, ``first`` is
     near to it. Raises ``ValueError`` when a cloud has fewer points.
     """
-    if rule == "farthest":
-        return farthest_point_sample(points_BN3, count)
+    if rule != "first":
+        return farthest_point_sample(points_BN3, count, hole=_HOLE if rule == "farthest_off_origin" else 0.0)
     batch, num_points, _ = points_BN3.shape
     if not 0 < count <= num_points:
         raise ValueError(f"{count} of {num_points} points were asked for")
@@ -95,6 +102,24 @@ def ball_query(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: int)
     index = torch.where(squared <= radius * radius, index, index[..., :1])
     missing = count - index.shape[2]
     return torch.cat([index, index[..., :1].expand(-1, -1, missing)], dim=2) if missing else index
+
+
+@torch.no_grad()
+def first_in_ball(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: int) -> Tensor:
+    """Indices (B, M, count) int64 of the first ``count`` points of the cloud within ``radius`` of each query.
+
+    Left-over places repeat the first of them. Unlike those of ``ball_query`` they depend on the order of the cloud:
+    it is what widely used code does. A query whose ball is empty takes its nearest point.
+    """
+    num_points = points_BN3.shape[1]
+    squared = squared_distances(query_BM3, points_BN3)
+    places = torch.arange(num_points, device=points_BN3.device).expand_as(squared)
+    inside = torch.where(squared <= radius * radius, places, num_points)
+    index = inside.topk(min(count, num_points), dim=2, largest=False, sorted=True).values
+    first = torch.where(index[..., :1] == num_points, squared.argmin(dim=2, keepdim=True), index[..., :1])
+    index = torch.where(index == num_points, first, index)
+    missing = count - index.shape[2]
+    return torch.cat([index, first.expand(-1, -1, missing)], dim=2) if missing else index
 
 
 def _nearest_of(query_BMC: Tensor, points_BNC: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from pointlift.contracts.errors import ArtifactError
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".npz")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".t7", ".bin", ".npz")
 #: What readers raise for a file that is cut short, of another format, or holds more than tensors.
 UNREADABLE = (
     SafetensorError,
@@ -37,6 +40,14 @@ UNREADABLE = (
     TypeError,
 )
 _WRAPPER = "module."
+#: Under which key training programs put the tensors of a network beside what else they keep.
+_HOLDERS = ("state_dict", "model_state_dict", "base_model")
+#: Numbers of numpy, which such programs keep as scores: they are read, and run nothing.
+_NUMPY_NUMBERS: list[Any] = [
+    *((np.float64(0).__reduce__()[0], f"numpy.{place}.multiarray.scalar") for place in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8")),
+]
 #: How names of the counters end that batch norms keep.
 COUNTER = "num_batches_tracked"
 _LARGEST_FILE = 8 * 1024**3
@@ -45,10 +56,11 @@ _ZIPPED = b"PK\x03\x04"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Named float32 tensors of a local file: safetensors, npz, or a torch file holding tensors alone.
+    """Named float32 tensors of a local file: safetensors, npz, or a torch file holding tensors and numbers alone.
 
-    Names lose the ``module.`` that torch's DataParallel puts before every one of them. Raises
-    ``ArtifactError`` naming the file and the remedy.
+    Names lose the ``module.`` that torch's DataParallel puts before every one of them. Of a checkpoint with more than
+    a network's tensors (optimiser, epoch, scores) these are taken. Raises ``ArtifactError`` naming the file and the
+    remedy.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: no such weights file; put it there, or change weights_file and paths.archives")
@@ -61,7 +73,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         wrapped = all(name.startswith(_WRAPPER) for name in found)
         return {name.removeprefix(_WRAPPER if wrapped else ""): as_float(tensor) for name, tensor in found.items()}
     except UNREADABLE as error:
-        raise ArtifactError(f"{path}: not a readable weights file ({first_line(error)}); fetch it again") from None
+        raise ArtifactError(f"{path}: not a readable weights file ({_told(error)}") from None
 
 
 def load_strictly(network: nn.Module, path: Path) -> None:
@@ -122,6 +134,17 @@ def listed(what: str, names: list[str]) -> list[str]:
     return [f"{what}: {', '.join(names[:3])}{more}"]
 
 
+def _told(error: BaseException) -> str:
+    """Why a file was not read, and what to do. A damaged file may look as if it held an object of some name."""
+    refused = re.search(r"unsupported global:? (?:GLOBAL )?(\S+)", str(error), re.IGNORECASE)
+    if not isinstance(error, pickle.UnpicklingError) or refused is None:
+        return f"{first_line(error)}); fetch it again"
+    return (
+        f"it holds {refused.group(1)}, neither a tensor nor a number: loading it could run code, so it is not); "
+        "fetch it again, or get a file of the network's tensors (its state_dict) alone"
+    )
+
+
 def _require_size(path: Path, size: int) -> None:
     if size > _LARGEST_FILE:
         raise ArtifactError(f"{path}: {size} bytes; weights files are at most {_LARGEST_FILE} bytes")
@@ -143,5 +166,6 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if path.suffix == ".npz":
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    return found.get("state_dict", found)
+    with safe_globals(_NUMPY_NUMBERS):
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    return next((found[key] for key in _HOLDERS if isinstance(found.get(key), Mapping)), found)

@@ -5,14 +5,14 @@ Point-BERT, Yu, Tang, Rao, Huang, Zhou, Lu, CVPR 2022; hidden groups: Point-MAE,
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pointlift.operators.layers import shared_layers
-from pointlift.operators.neighbours import choose_centres, gather_rows, nearest_neighbours
+from pointlift.operators.neighbours import CentreRule, choose_centres, gather_rows, nearest_neighbours
 from pointlift.operators.visible_pooling import max_pool
 
 _FIXED_SEED = 0
@@ -34,9 +34,7 @@ class Groups(NamedTuple):
         return Groups(self.centre_index.gather(1, index_BX), gather_rows(self.centres, index_BX), chosen)
 
 
-def group(
-    points_BN3: Tensor, num_groups: int, group_size: int, rule: Literal["farthest", "first"] = "farthest"
-) -> Groups:
+def group(points_BN3: Tensor, num_groups: int, group_size: int, rule: CentreRule = "farthest") -> Groups:
     """Nearest points of farthest points, the first of the cloud first; or of its first points, see ``choose_centres``.
 
     Raises ``ValueError`` for a cloud with fewer points than there are to be groups, or points in one.

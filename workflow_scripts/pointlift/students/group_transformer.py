@@ -25,6 +25,7 @@ class GroupTransformer(nn.Module):
 
     block : makes a block of ``width`` from its share of stochastic depth. places : whether what says where a group
     stands is added before every block (the point transformers' way) or once, before the first (that of images).
+    group_width : of the tokenizer, where a linear layer follows it. class_token : False for a student without one.
     """
 
     def __init__(
@@ -34,6 +35,9 @@ class GroupTransformer(nn.Module):
         block: Callable[[float], nn.Module],
         places: Literal["every", "once"],
         norm_epsilon: float = 1e-5,
+        *,
+        group_width: int | None = None,
+        class_token: bool = True,
     ) -> None:
         super().__init__()
         self.settings, self.token_width, self.group_size = settings, width, settings.group_size
@@ -41,10 +45,13 @@ class GroupTransformer(nn.Module):
         self.places = places
         self.level_depths = settings.depths_read()
         self.level_widths = (width,) * len(self.level_depths)
-        self.tokenizer = GroupTokenizer(settings.tokenizer_widths, width)
+        self.tokenizer = GroupTokenizer(settings.tokenizer_widths, group_width or width)
+        self.reduce = nn.Linear(group_width, width) if group_width else None
         self.position = Mlp(3, settings.position_width, width)
-        self.class_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.class_position = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.has_class_token = class_token
+        if class_token:
+            self.class_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+            self.class_position = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         shares = torch.linspace(0.0, settings.drop_path, settings.num_blocks(), device="cpu").tolist()
         self.blocks = nn.ModuleList(block(share) for share in shares).apply(start_small)
         self.norm = nn.LayerNorm(width, eps=norm_epsilon)
@@ -62,16 +69,18 @@ class GroupTransformer(nn.Module):
         if mask_ratio:
             shown, hidden = self._draw(groups, mask_ratio)
             groups, masked = groups.take(shown), Masked(*groups.take(hidden)[1:])
-        rows_BTC, earlier = self._encode(self.tokenizer(groups.points), groups.centres)
-        summary_BC, tokens_BGC = rows_BTC[:, 0], rows_BTC[:, 1:]
-        levels = () if masked else tuple(Level(rows[:, 1:], groups.centres, groups.centre_index) for rows in earlier)
+        tokens_BGC = self.tokenizer(groups.points)
+        rows_BTC, earlier = self._encode(self.reduce(tokens_BGC) if self.reduce else tokens_BGC, groups.centres)
+        first = int(self.has_class_token)
+        summary_BC, tokens_BGC = (rows_BTC[:, 0] if first else None), rows_BTC[:, first:]
+        levels = [Level(rows[:, first:], groups.centres, groups.centre_index) for rows in earlier]
         return StudentOutput(
             self._embedding(summary_BC, tokens_BGC),
             tokens_BGC,
             groups.centres,
             groups.centre_index,
             {},
-            levels,
+            () if masked else tuple(levels),
             summary_BC,
             masked,
         )
@@ -80,17 +89,23 @@ class GroupTransformer(nn.Module):
         batch, num_groups = groups.centre_index.shape
         return draw_hidden(batch, num_groups, mask_ratio, groups.centres.device, fixed=not self.training)
 
-    def _embedding(self, summary_BC: Tensor, tokens_BGC: Tensor) -> Tensor:
+    def _embedding(self, summary_BC: Tensor | None, tokens_BGC: Tensor) -> Tensor:
+        if summary_BC is None or self.settings.pool == "max":
+            return max_pool(tokens_BGC)
         if self.settings.pool == "class":
             return summary_BC
-        largest_BC = max_pool(tokens_BGC)
-        return largest_BC if self.settings.pool == "max" else torch.cat([summary_BC, largest_BC], dim=1)
+        return torch.cat([summary_BC, max_pool(tokens_BGC)], dim=1)
 
     def _encode(self, tokens_BGC: Tensor, centres_BG3: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Rows (B, 1 + G, C) of class token and tokens behind the last norm, and of the depths that are levels."""
+        """Rows (B, 1 + G, C) of class token and tokens behind the last norm, and of the depths that are levels.
+
+        Without a class token they are (B, G, C).
+        """
         batch = len(tokens_BGC)
-        rows = torch.cat([self.class_token.expand(batch, -1, -1), tokens_BGC], dim=1)
-        places = torch.cat([self.class_position.expand(batch, -1, -1), self.position(centres_BG3)], dim=1)
+        rows, places = tokens_BGC, self.position(centres_BG3)
+        if self.has_class_token:
+            rows = torch.cat([self.class_token.expand(batch, -1, -1), rows], dim=1)
+            places = torch.cat([self.class_position.expand(batch, -1, -1), places], dim=1)
         earlier = []
         for number, block in enumerate(self.blocks, start=1):
             rows = block(rows + places if self.places == "every" or number == 1 else rows)

@@ -9,12 +9,14 @@ between a place and its row are recalled, not checked against the papers.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
-from pointlift.contracts.student_blocks import GroupStudentSettings
+from pointlift.contracts.student_blocks import GroupStudentSettings, InputFrame
+from pointlift.operators.input_frame import as_given, placed
+from pointlift.operators.student_output import StudentOutput
 from pointlift.operators.transformer import Block
 from pointlift.students.group_transformer import GroupTransformer
 
@@ -28,6 +30,20 @@ class Settings(GroupStudentSettings):
     depth: int = Field(default=12, ge=1)
     heads: int = Field(default=6, ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0.0)
+    group_width: int | None = Field(default=None, ge=1)
+    """Of what the tokenizer makes of a group, before a linear layer to ``width`` (Point-BERT: 256). None: it makes
+    tokens at once (Point-MAE)."""
+    class_token: bool = True
+    """False: none stands beside the tokens, as while Point-MAE is pretrained; ``pool`` is then max."""
+    frame: InputFrame = InputFrame()
+    """How it sees clouds, for weights from elsewhere."""
+    added_later: ClassVar[tuple[str, ...]] = ("group_width", "class_token", "frame")
+
+    @model_validator(mode="after")
+    def _poolable(self) -> Settings:
+        if not self.class_token and self.pool != "max":
+            raise ValueError(f"without a class token pool is max, it is {self.pool}")
+        return self
 
     @model_validator(mode="after")
     def _possible_heads(self) -> Settings:
@@ -56,4 +72,16 @@ class PointTransformer(GroupTransformer):
         def block(share: float) -> nn.Module:
             return Block(settings.width, settings.heads, mlp_ratio=settings.mlp_ratio, drop_path=share)
 
-        super().__init__(settings, settings.width, block, places="every")
+        super().__init__(
+            settings,
+            settings.width,
+            block,
+            places="every",
+            group_width=settings.group_width,
+            class_token=settings.class_token,
+        )
+        self.frame = settings.frame
+
+    def forward(self, points_BN3: Tensor, mask_ratio: float = 0.0) -> StudentOutput:
+        """As every transformer over groups, on the clouds as its frame has them."""
+        return as_given(super().forward(placed(points_BN3, self.frame), mask_ratio), points_BN3, self.frame)

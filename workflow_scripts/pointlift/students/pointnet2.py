@@ -6,7 +6,7 @@ classification network of its appendix B.1. Balls take their nearest points, as 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from pointlift.contracts.blocks import StudentSettings
 from pointlift.contracts.settings import Settings as BaseSettings
+from pointlift.contracts.student_blocks import InputFrame
+from pointlift.operators.input_frame import as_given, placed
 from pointlift.operators.layers import per_row, shared_layers
-from pointlift.operators.neighbours import ball_query, choose_centres, gather_rows
+from pointlift.operators.neighbours import ball_query, choose_centres, first_in_ball, gather_rows
 from pointlift.operators.precision import as_around, full_precision
 from pointlift.operators.student_output import Level as OutputLevel
 from pointlift.operators.student_output import StudentOutput
@@ -48,6 +50,12 @@ class Settings(StudentSettings):
     """Of the layers over the last level's centres, each with its place; the last is the width of the tokens."""
     centres: Literal["farthest", "first"] = "farthest"
     """first: the first points of each cloud, for datasets with `order: farthest_first`; saves looking for them."""
+    balls: Literal["nearest", "first"] = "nearest"
+    """Which points of a ball are taken, where it holds more. nearest: do not hang on the order of the cloud. first: of
+    the cloud, as widely used code does."""
+    frame: InputFrame = InputFrame()
+    """How it sees clouds, for weights from elsewhere."""
+    added_later: ClassVar[tuple[str, ...]] = ("balls", "frame")
 
     @model_validator(mode="after")
     def _fewer_and_fewer(self) -> Settings:
@@ -67,11 +75,14 @@ class PointNet2(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.width, self.centres = settings.widths[-1], settings.centres
+        self.width, self.centres, self.frame = settings.widths[-1], settings.centres, settings.frame
         self.num_centres = [level.num_centres for level in settings.levels]
         self.level_widths = (3, *(level.widths[-1] for level in settings.levels[:-1]))
         before = (0, *(level.widths[-1] for level in settings.levels))
-        self.levels = nn.ModuleList(map(SetAbstraction, before, settings.levels))
+        self.levels = nn.ModuleList(
+            SetAbstraction(width, level, settings.balls)
+            for width, level in zip(before[:-1], settings.levels, strict=True)
+        )
         self.last = shared_layers(before[-1] + 3, settings.widths, bias=False)
 
     def forward(self, points_BN3: Tensor) -> StudentOutput:
@@ -79,6 +90,9 @@ class PointNet2(nn.Module):
 
         Raises ``ValueError`` for a cloud with fewer points than the first level has centres.
         """
+        return as_given(self._encode(placed(points_BN3, self.frame)), points_BN3, self.frame)
+
+    def _encode(self, points_BN3: Tensor) -> StudentOutput:
         batch, num_points, _ = points_BN3.shape
         index_BG = torch.arange(num_points, device=points_BN3.device).expand(batch, -1)
         places_BG3, rows_BGC = points_BN3, points_BN3  # the first level sees places alone
@@ -100,9 +114,9 @@ class SetAbstraction(nn.Module):
     W_x x and W_x c are near each other: they are taken and subtracted in full precision.
     """
 
-    def __init__(self, width: int, settings: Level) -> None:
+    def __init__(self, width: int, settings: Level, balls: Literal["nearest", "first"] = "nearest") -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.find = settings, ball_query if balls == "nearest" else first_in_ball
         first, *rest = settings.widths
         self.place = nn.Linear(3, first, bias=False)
         self.row = nn.Linear(width, first, bias=False) if width else None
@@ -111,7 +125,7 @@ class SetAbstraction(nn.Module):
 
     def forward(self, centres_BM3: Tensor, places_BN3: Tensor, rows_BNC: Tensor) -> Tensor:
         """centres_BM3 among places_BN3, with rows_BNC of the level before. Returns (B, M, width) >= 0."""
-        ball_BMk = ball_query(centres_BM3, places_BN3, self.settings.radius, self.settings.num_neighbours)
+        ball_BMk = self.find(centres_BM3, places_BN3, self.settings.radius, self.settings.num_neighbours)
         with full_precision(places_BN3):
             hidden_BNC, centre_BMC = self.place(places_BN3), self.place(centres_BM3)
         if self.row is not None:
