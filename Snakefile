@@ -18,6 +18,7 @@ from pointlift.failures import explain
 from pointlift.graph import Graph
 from pointlift.job_environment import gpus_per_job, prepare_environment
 from pointlift.jobs import Jobs
+from pointlift.local_files import require_local_files
 from pointlift.raw_data import DOWNLOADS, listed_index, require_licensed
 from pointlift.seed_jobs import SeedJobs
 
@@ -32,7 +33,7 @@ configfile: "config.yaml"
 
 try:
     GRAPH = Graph(read_config(config))
-    GRAPH.require_local_files()
+    require_local_files(GRAPH)
     TARGETS = GRAPH.targets()
 except PointliftError as error:
     raise WorkflowError(str(error)) from None

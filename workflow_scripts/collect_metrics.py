@@ -14,6 +14,7 @@ from pointlift.reporting import tables
 from pointlift.reporting.cost import cost_rows, job_costs
 from pointlift.reporting.disjointness import check_disjoint, excluded_shapes, used_shapes
 from pointlift.reporting.leaderboard import leaderboard_rows
+from pointlift.reporting.one_protocol import check_protocols
 from pointlift.reporting.quarantine import dataset_name, faults_of_table, faults_of_views, quarantine_rows
 from pointlift.reporting.slices import CollectSettings
 from pointlift.reporting.summary import check_seeds, summary_rows
@@ -27,6 +28,7 @@ def main(arguments: Any) -> None:
     used = used_shapes(manifests, [(dataset, table["shape_id"]) for dataset, table in quarantines.items()])
     check_disjoint(settings.disjoint, used, excluded_shapes(arguments.duplicates))
     check_seeds(metrics, settings.seeds)
+    check_protocols(metrics)
     faults = [fault for path in arguments.views for fault in faults_of_views(path)]
     faults += [fault for dataset, table in quarantines.items() for fault in faults_of_table(dataset, table)]
     jobs = job_costs(settings.cost, arguments.benchmarks)

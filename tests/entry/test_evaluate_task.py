@@ -22,8 +22,9 @@ ROW = {
     "teacher": "",
     "pretrain_dataset": "",
     "dataset": "ellipsoids",
-    "protocol": "toy/8-4/transfer",
 }
+PROTOCOL = {"base": "toy", "variant": "8-4", "form": "transfer", "num_points": 32}
+MADE = {"settings_hash": "ab12"}
 PROBE = {"kind": "linear_probe", "dataset": "ellipsoids"}
 SHOTS = {"kind": "few_shot", "dataset": "ellipsoids", "shots": [1, 3], "draws": 4}
 FOUND = {"kind": "retrieval", "dataset": "ellipsoids"}
@@ -79,7 +80,7 @@ def predictions(manifest, path, right: bool):
 def evaluate(manifest, task, answers, outputs, seeds=(0, 1), **given):
     kind = "predictions" if task["kind"] == "classification" else "embeddings"
     given = {"predictions": [], "embeddings": [], kind: answers, **given}
-    settings = {"run": "scratch", "row": ROW, "task": task, "seeds": list(seeds), "settings_hash": "ab12"}
+    settings = {"run": "scratch", "row": ROW, "task": task, "protocol": PROTOCOL, **MADE, "seeds": list(seeds)}
     evaluate_task.main(argparse.Namespace(settings=settings, manifest=manifest, output=outputs, **given))
     return [read_metrics(output) for output in outputs]
 
@@ -158,7 +159,7 @@ def test_judging_never_imports_torch(tmp_path, manifest, repository, task):
     else:
         answer = ["--embeddings", embeddings(manifest, tmp_path / "e", 0.5, projected=True)]
         answer += ["--prompts", prompts(tmp_path / "p")] if task is ASKED else []
-    settings = {"run": "scratch", "row": ROW, "task": task, "seeds": [0], "settings_hash": "ab12"}
+    settings = {"run": "scratch", "row": ROW, "task": task, "protocol": PROTOCOL, **MADE, "seeds": [0]}
     output = tmp_path / "0.json"
     words = ["--settings", json.dumps(settings), "--manifest", manifest, *answer, "--output", output]
     program = (

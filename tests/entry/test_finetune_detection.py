@@ -90,9 +90,10 @@ def test_scenes_in_the_published_layout_are_learned_and_judged(dataset, tmp_path
 
 def evaluated(dataset, task, predictions, folder):
     manifest = dataset[1]
-    words = ("method", "student", "teacher", "pretrain_dataset", "dataset", "protocol")
+    words = ("method", "student", "teacher", "pretrain_dataset", "dataset")
     row = dict.fromkeys(words, "x") | {"arm": "scratch"}
-    settings = {"run": "r", "row": row, "task": task, "seeds": [0], "settings_hash": "x"}
+    protocol = {"base": "x", "form": "transfer"}
+    settings = {"run": "r", "row": row, "protocol": protocol, "task": task, "seeds": [0], "settings_hash": "x"}
     output = folder / "metrics.json"
     asked = Namespace(settings=settings, manifest=manifest, predictions=[predictions], embeddings=[], prompts=None)
     asked.output = [output]

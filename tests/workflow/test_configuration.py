@@ -304,3 +304,16 @@ def test_a_task_of_some_runs_asks_no_order_of_others(with_stored_order):
     tasks[-1] = "more_probe"
     with pytest.raises(ConfigError, match=r"'mini_scratch_quick' and its task's dataset: student 'quick'.*'more'"):
         read_config(with_stored_order)
+
+
+def test_one_name_of_a_protocol_means_one_thing(values):
+    fewer = {**values["datasets"]["nano_shapes"], "num_points": 64}
+    values["datasets"]["fewer_shapes"] = fewer
+    values["tasks"]["fewer_retrieval"] = {"kind": "retrieval", "dataset": "fewer_shapes"}
+    suite = {"runs": ["nano_scratch"], "tasks": ["nano_retrieval", "fewer_retrieval"], "seeds": [0]}
+    values["suites"]["mixed"] = suite
+    num_points = values["datasets"]["nano_shapes"]["num_points"]
+    with pytest.raises(ConfigError, match=rf"procedural/nano/transfer', and differ in num_points {num_points} and 64"):
+        read_config(values)
+    fewer["protocol"] = "procedural/nano-64"
+    read_config(values)

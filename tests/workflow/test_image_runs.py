@@ -13,6 +13,7 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.costs import cost_entries
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
+from pointlift.local_files import require_local_files
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 RUN, INFLATION = "mini_i2p_io", {"source": "mini_resnet8"}
@@ -120,7 +121,7 @@ def test_a_source_trained_on_the_judged_set_leaks():
 
 def test_a_local_source_is_asked_for_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match=r"teachers\.cifar_resnet20\.weights_file: image_weights/resnet20"):
-        Graph(config("princeton_image2point")).require_local_files()
+        require_local_files(Graph(config("princeton_image2point")))
     placed = Graph(config("princeton_image2point", blocks={"paths": {"archives": str(tmp_path)}}))
     assert placed.source_weights("princeton_i2p_io")[0].endswith("image_weights/resnet20-12fca82f.th")
 

@@ -11,10 +11,13 @@ import yaml
 
 from pointlift.configuration import read_config
 from pointlift.contracts.errors import ConfigError
+from pointlift.contracts.protocols import Protocol
+from pointlift.contracts.settings import parse
 from pointlift.costs import cost_entries
 from pointlift.graph import Graph
 from pointlift.job_environment import prepare_environment
 from pointlift.jobs import Jobs
+from pointlift.local_files import require_local_files
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 
@@ -214,7 +217,8 @@ def test_a_published_protocol_has_paths_and_rows_of_its_own():
     assert theirs.graph.protocol(*row) == "procedural/nano/pointmcd_authors/joint"
     assert not set(theirs.graph.metrics_files(*row)) & set(jobs().graph.metrics_files(*row))
     assert theirs.graph.finetuned_folder(*row, 0) != jobs().graph.finetuned_folder(*row, 0)
-    assert json.loads(theirs.evaluate_task(*row))["row"]["protocol"] == theirs.graph.protocol(*row)
+    told = json.loads(theirs.evaluate_task(*row))["protocol"]
+    assert parse(Protocol, told, "protocol") == theirs.graph.protocol_of(*row) and told["selection"] == "oracle_test"
     with pytest.raises(ConfigError, match=r"tasks\.nano_few_shot: .*protocol 'pointmcd_authors'.*knows none"):
         jobs(tasks__nano_few_shot__protocol="pointmcd_authors")
 
@@ -245,15 +249,15 @@ def test_a_mended_file_is_read_again_and_a_copied_folder_is_not(tmp_path):
 
 def test_local_files_that_are_missing_are_told_together(tmp_path):
     with pytest.raises(ConfigError, match=r"paths\.archives is not set.*DATA=<folder>") as caught:
-        jobs(suite="princeton").graph.require_local_files()
+        require_local_files(jobs(suite="princeton").graph)
     told = str(caught.value)
     for key in ("datasets.psb.archive", "datasets.lpsb.archive", "teachers.imagenet_squeezenet.weights_file"):
         assert f"\n  {key}: " in told
     (tmp_path / CONFIG["datasets"]["psb"]["archive"]).touch()
     with pytest.raises(ConfigError, match="which lacks some") as caught:
-        jobs(suite="princeton", paths__archives=str(tmp_path)).graph.require_local_files()
+        require_local_files(jobs(suite="princeton", paths__archives=str(tmp_path)).graph)
     assert "datasets.psb" not in str(caught.value)
-    jobs(suite="nano").graph.require_local_files()
+    require_local_files(jobs(suite="nano").graph)
 
 
 def test_moving_the_archives_changes_no_input(tmp_path, monkeypatch):

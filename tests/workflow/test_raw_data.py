@@ -21,6 +21,7 @@ from pointlift.contracts.settings import parse
 from pointlift.geometry import clouds
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
+from pointlift.local_files import require_local_files
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 URL = "https://example.org/set.zip"
@@ -105,7 +106,7 @@ def test_an_archive_that_its_owner_gives_says_whom_to_ask():
     values["suite"] = "princeton"
     values["datasets"]["lpsb"]["licence"] = LICENCE
     with pytest.raises(ConfigError, match=r"lpsb\.archive: lpsb_\S+ \(ask at https://example\.org/form; Owner's terms"):
-        Graph(read_config(values)).require_local_files()
+        require_local_files(Graph(read_config(values)))
 
 
 OFF = "OFF\n4 4 0\n0 0 0\n1 0 0\n0 2 0\n0 0 3\n3 0 2 1\n3 0 1 3\n3 1 2 3\n3 2 0 3\n"

@@ -10,6 +10,7 @@ from pointlift.configuration import read_config
 from pointlift.contracts.errors import ConfigError
 from pointlift.graph import Graph
 from pointlift.jobs import Jobs
+from pointlift.local_files import require_local_files
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 RECIPE = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3}
@@ -100,10 +101,10 @@ def test_the_weights_that_training_starts_from_are_asked_for_at_the_start(tmp_pa
     assert graph.teacher_backbone("own") == [".snakemake/archives/image_weights/own.pth"]
     assert graph.teacher_backbone("nano_clip") == []
     with pytest.raises(ConfigError, match=r"teachers\.own\.backbone_file: image_weights/own\.pth"):
-        graph.require_local_files()
+        require_local_files(graph)
     (tmp_path / "image_weights").mkdir()
     (tmp_path / "image_weights" / "own.pth").touch()
-    graph.require_local_files()
+    require_local_files(graph)
     with pytest.raises(ConfigError, match=r"teachers\.own\.backbone_file: 'image_weights/own\.pth' lies below"):
         Graph(config_with(teacher, JOINT)).teacher_backbone("own")
 

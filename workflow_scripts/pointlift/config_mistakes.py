@@ -21,7 +21,7 @@ from pointlift.run_mistakes import (
     projection_mistakes,
     run_mistakes,
 )
-from pointlift.task_mistakes import cloud_mistakes, task_mistakes
+from pointlift.task_mistakes import cloud_mistakes, protocol_mistakes, task_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -221,7 +221,14 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
         for key, values in listed.items()
         for value in sorted({value for value in values if values.count(value) > 1})
     ]
-    for mistakes in (missing_starts, idle_mistakes, projection_mistakes, frozen_mistakes, cloud_mistakes):
+    for mistakes in (
+        missing_starts,
+        idle_mistakes,
+        projection_mistakes,
+        frozen_mistakes,
+        cloud_mistakes,
+        protocol_mistakes,
+    ):
         found += mistakes(config, name, suite)
     tasks = [config.tasks[task] for task in task_names]
     rows = [(task.kind, task.dataset) for task in (config.tasks[task] for task in dict.fromkeys(task_names))]

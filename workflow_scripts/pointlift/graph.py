@@ -17,7 +17,7 @@ from pointlift.contracts.blocks import RunSettings, TaskSettings
 from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
-from pointlift.contracts.raw_data import Licence
+from pointlift.contracts.protocols import Protocol, protocol_of
 from pointlift.contracts.teacher_blocks import Training
 from pointlift.job_environment import ARCHIVES
 from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, size_of
@@ -131,36 +131,6 @@ class Graph:
             raise ConfigError(f"{key}: {name!r} lies below paths.archives, which is not set (make: DATA=<folder>)")
         return f"{ARCHIVES}/{name}"
 
-    def require_local_files(self) -> None:
-        """Raise ``ConfigError`` naming every archive and weights file of the suite that is not where it must be.
-
-        An archive that was unpacked already is not asked for.
-        """
-        wanted = [
-            (f"datasets.{name}.archive", str(self.config.datasets[name].archive))
-            for name in self.datasets_used
-            if self.config.datasets[name].archive is not None and not Path(self.raw_index(name)[0]).is_file()
-        ]
-        teachers = sorted({str(self.config.runs[run].image_model) for run in self.config.chosen.runs} - {"None"})
-        for name in teachers:
-            files = self.config.teachers[name].local_files()
-            wanted += [(f"teachers.{name}.{key}", file) for key, file in files.items()]
-        place, missing = self.config.paths.archives, wanted
-        if place is not None:
-            missing = [(key, name) for key, name in wanted if not (Path(place) / name).is_file()]
-        if missing:
-            told = "is not set" if place is None else f"is {place}, which lacks some of them"
-            heading = f"suite {self.config.suite} reads local files, and paths.archives {told}; name their folder:"
-            remedy = "make benchmark DATA=<folder>, or paths.archives in config.yaml"
-            lines = [f"{key}: {name}{self._owner(key)}" for key, name in missing]
-            raise ConfigError("\n  ".join([f"{heading} {remedy}", *lines]))
-
-    def _owner(self, key: str) -> str:
-        """Whom to ask for the file that a key names, when its owner alone gives it."""
-        family, name, _ = key.split(".")
-        licence = self.config.datasets[name].licence if family == "datasets" else None
-        return f" (ask at {licence.page}; {licence.name}: {licence.terms})" if isinstance(licence, Licence) else ""
-
     def teacher_weights(self, teacher: str) -> list[str]:
         """Weights a teacher needs: made by train_teacher, a local file, or none."""
         block = self.config.teachers[teacher]
@@ -247,8 +217,11 @@ class Graph:
 
         Between them stands what a task says: the published protocol that it follows instead of ours, for one.
         """
-        words = self.task_of(task, dataset).protocol_words()
-        return "/".join([self.config.datasets[dataset].protocol, *words, self.config.runs[run].form])
+        return self.protocol_of(run, task, dataset).name
+
+    def protocol_of(self, run: str, task: str, dataset: str) -> Protocol:
+        """What is measured, whole."""
+        return protocol_of(self.config.datasets[dataset], self.task_of(task, dataset), self.config.runs[run].form)
 
     def protocol_in_path(self, run: str, task: str, dataset: str) -> str:
         """The protocol as one path component."""

@@ -178,12 +178,12 @@ class Jobs:
             "teacher": block.image_model or "",
             "pretrain_dataset": block.dataset or "",
             "dataset": dataset,
-            "protocol": self.graph.protocol(run, task, dataset),
         }
         return canonical_json(
             {
                 "run": run,
                 "row": row,
+                "protocol": self.graph.protocol_of(run, task, dataset).model_dump(mode="json"),
                 "task": _dump(self.graph.task_of(task, dataset)),
                 "seeds": list(self.config.chosen.seeds),
                 "settings_hash": digest(self._made_of(block, task, dataset)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pointlift.contracts.blocks import SuiteSettings, TaskSettings
+from pointlift.contracts.protocols import Protocol, differing, protocol_of
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -42,6 +43,24 @@ def cloud_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]
             for key, count in met.items()
             if count is not None and count < student.least_points()
         ]
+    return found
+
+
+def protocol_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Tasks of one kind whose numbers would bear one protocol's name, and are not measured alike."""
+    found: list[str] = []
+    known: dict[tuple[str, str], tuple[str, Protocol]] = {}
+    for task_name in suite.task_names():
+        task = config.tasks[task_name]
+        if task.dataset not in config.datasets:
+            continue
+        protocol = protocol_of(config.datasets[task.dataset], task, "transfer")
+        other, same = known.setdefault((task.kind, protocol.name), (task_name, protocol))
+        if same != protocol:
+            found.append(
+                f"suites.{name}.tasks: {other!r} and {task_name!r} would both measure {task.kind} by protocol "
+                f"{protocol.name!r}, and differ in {differing(same, protocol)}; say it in the protocol of a dataset"
+            )
     return found
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from pointlift.contracts.image_weights import IMAGE_ARMS, InflationSettings, Regime, Shortcut, image_arm_mistake
 from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.released import RELEASED_ARMS, ReleasedSettings, released_mistake
 from pointlift.contracts.settings import Settings
 
 
@@ -101,6 +102,8 @@ class TaskSettings(Settings):
     """True: it is met on datasets of scenes alone, whose clouds have labelled points or boxes. False: on shapes."""
     protocols: ClassVar[tuple[str, ...]] = ()
     """Published protocols that it knows."""
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Its keys that say what is asked of a student, not how it is trained: part of the protocol that a number has."""
     reads_prompts: ClassVar[bool] = False
     """Whether it reads what the run's teacher makes of the class names."""
 
@@ -169,6 +172,8 @@ Arm = Literal[
     "io_bn",
     "all",
     "frozen_random",
+    "replayed",
+    "init_released",
 ]
 
 

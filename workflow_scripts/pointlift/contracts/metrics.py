@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.files import write_text
+from pointlift.contracts.protocols import Protocol
 from pointlift.contracts.settings import Settings
 
 
@@ -46,7 +47,8 @@ class Metrics(Settings):
     ``outcomes`` holds, per metric that has them, one number per id in ``test_ids`` (e.g. 1.0 for a right answer), so
     that two runs can be compared item by item. ``items`` names other items for those of its keys: folds, the queries of
     every fold, or classes. A key without a value is a table to read: no runs are compared by it. ``clusters`` names,
-    per test id, the object it is a copy of, where the set has several of one; empty: each is its own.
+    per test id, the object it is a copy of, where the set has several of one; empty: each is its own, or, where
+    ``copies_unknown`` is true, the set has copies and nothing says which.
     """
 
     run: str
@@ -66,7 +68,10 @@ class Metrics(Settings):
     test_ids: tuple[str, ...]
     outcomes: dict[str, tuple[float, ...]]
     items: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    measured_by: Protocol | None = None
+    """What ``protocol`` is the name of; None in files of before it was written down."""
     clusters: tuple[str, ...] = ()
+    copies_unknown: bool = False
     audit: Audit = Audit()
 
     def items_of(self, metric: str) -> tuple[str, ...]:
@@ -81,8 +86,12 @@ class Metrics(Settings):
             raise ValueError("outcomes must have one number per test id")
         if any(len(set(items)) != len(items) for items in self.items.values()) or set(self.items) - set(self.outcomes):
             raise ValueError("items must be of outcomes, none twice")
+        if self.measured_by is not None and self.measured_by.name != self.protocol:
+            raise ValueError(f"protocol must be {self.measured_by.name!r}, the name of what it was measured by")
         if self.clusters and len(self.clusters) != len(self.test_ids):
             raise ValueError("clusters must name one object per test id")
+        if self.clusters and self.copies_unknown:
+            raise ValueError("copies whose objects are named are not unknown")
         return self
 
 

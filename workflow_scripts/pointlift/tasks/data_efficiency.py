@@ -7,7 +7,7 @@ the embedding is standardised by the whole training pool, whose labels stay unre
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -38,6 +38,7 @@ class Settings(FrozenSettings):
     """scikit-learn's C of the logistic regression; fixed, for a share of one shape leaves nothing to validate on."""
     use_val: bool = False
     """Draw from train and val. Else the val split is left alone."""
+    measures: ClassVar[tuple[str, ...]] = ("shares", "draws", "strength", "use_val")
     _rise = field_validator("shares")(rising_shares)
 
 

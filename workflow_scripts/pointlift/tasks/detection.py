@@ -108,6 +108,7 @@ class Settings(FinetuningSettings):
     augmentation: BoxAugmentation = BoxAugmentation()
     evaluation_seeds: int = Field(default=5, ge=1)
     """Choices of points with which each scene is judged: what is said of it hangs on them."""
+    measures: ClassVar[tuple[str, ...]] = ("oriented", "num_points", "unit", "evaluation_seeds")
     joint: ClassVar[bool] = False
     protocols: ClassVar[tuple[str, ...]] = ()
     answers: ClassVar[Answers] = "box_predictions"

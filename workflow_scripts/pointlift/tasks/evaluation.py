@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pointlift.contracts.metrics import Metrics, write_metrics
+from pointlift.contracts.protocols import Protocol
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.tasks.judgement import Judgement
 
@@ -19,7 +20,6 @@ class Row(BaseSettings):
     teacher: str
     pretrain_dataset: str
     dataset: str
-    protocol: str
 
 
 class EvaluationSettings(BaseSettings):
@@ -27,6 +27,7 @@ class EvaluationSettings(BaseSettings):
 
     run: str
     row: Row
+    protocol: Protocol
     task: dict[str, Any]
     seeds: tuple[int, ...]
     settings_hash: str
@@ -35,6 +36,8 @@ class EvaluationSettings(BaseSettings):
         """Write what was found with one seed."""
         metrics = Metrics(
             **self.row.model_dump(),
+            protocol=self.protocol.name,
+            measured_by=self.protocol,
             run=self.run,
             task=self.task["kind"],
             seed=seed,
@@ -46,6 +49,7 @@ class EvaluationSettings(BaseSettings):
             outcomes=judgement.outcomes,
             items=judgement.items,
             clusters=judgement.clusters,
+            copies_unknown=judgement.copies_unknown,
             audit=judgement.audit,
         )
         write_metrics(path, metrics)

@@ -12,7 +12,7 @@ says nothing about a dimension, and would blow up the noise of the quiet ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -42,6 +42,7 @@ class Settings(FrozenSettings):
     """scikit-learn's C of the logistic regression; fixed, for one shot leaves nothing to validate on."""
     use_val: bool = False
     """Draw from train and val. Else the val split is left alone. Files of episodes say themselves what they take."""
+    measures: ClassVar[tuple[str, ...]] = ("shots", "episodes", "draws", "strength", "use_val")
     _nested = field_validator("shots")(nested_shots)
 
     @field_validator("episodes")

@@ -6,7 +6,7 @@ The task data_efficiency asks a frozen embedding instead, on the same shares of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,6 +25,7 @@ class Settings(SubsetSettings):
     )
     """Of every class's training shapes, rising; at least one shape of each. Draws are nested. Where classes are small,
     several shares can be the same shapes: they are trained on once, and each is reported."""
+    measures: ClassVar[tuple[str, ...]] = ("shares", "draws", "use_val", "steps")
     _rise = field_validator("shares")(rising_shares)
 
 

@@ -8,7 +8,7 @@ the number of processes and on which draws happen to overlap, so no number of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -30,6 +30,7 @@ class Settings(SubsetSettings):
     episodes: str | None = None
     """Name of a committed file of all classes (mn40/1-5-10shot): its first folds are the draws, whatever use_val says.
     None: drawn here."""
+    measures: ClassVar[tuple[str, ...]] = ("shots", "episodes", "draws", "use_val", "steps")
     _nested = field_validator("shots")(nested_shots)
 
     @model_validator(mode="after")

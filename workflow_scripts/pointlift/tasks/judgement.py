@@ -17,7 +17,8 @@ class Judgement:
     """Values by metric; per metric that has them, the outcome of every test item.
 
     items : by name in ``outcomes``, what these are of, where it is not ``test_ids``. clusters : of ``test_ids``, the
-    object each is a copy of. audit : what a choice by test scores would have had to choose from.
+    object each is a copy of; copies_unknown : the set has copies, and nothing says which. ``told_apart`` fills in both.
+    audit : what a choice by test scores would have had to choose from.
     """
 
     values: tuple[Value, ...]
@@ -26,6 +27,7 @@ class Judgement:
     outcomes: dict[str, tuple[float, ...]] = field(default_factory=dict)
     items: dict[str, tuple[str, ...]] = field(default_factory=dict)
     clusters: tuple[str, ...] = ()
+    copies_unknown: bool = False
     audit: Audit = field(default_factory=Audit)
 
 

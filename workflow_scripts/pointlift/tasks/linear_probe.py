@@ -29,6 +29,7 @@ class Settings(FrozenSettings):
     folds: int = Field(default=5, ge=2)
     use_val: bool = False
     """Train on train and val. Else the val split is left alone, so that all tasks see the same training shapes."""
+    measures: ClassVar[tuple[str, ...]] = ("classifier", "strengths", "folds", "use_val")
     protocols: ClassVar[tuple[str, ...]] = ("best_strength_on_test",)
     """best_strength_on_test: of all ``strengths`` the one that is best on test, as linear SVMs are often reported (by
     PointMCD's first author in PointVST, with classifier svm and strengths 0.010, 0.011 and 0.012)."""

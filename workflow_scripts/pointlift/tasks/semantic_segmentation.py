@@ -50,6 +50,7 @@ class Settings(SegmentationSettings):
     compat_clip: bool = False
     """True: val and test scenes are cut down to 4 m from the mean of their points along each axis, and the points
     beyond are in no score, as in the code of Image2Point. Such numbers stand under a protocol of their own."""
+    measures: ClassVar[tuple[str, ...]] = ("block_size", "block_stride", "num_points", "unit", "compat_clip")
     joint: ClassVar[bool] = False
     answers: ClassVar[Answers] = "point_predictions"
     reads_scenes: ClassVar[bool] = True

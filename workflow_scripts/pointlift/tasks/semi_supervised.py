@@ -45,6 +45,7 @@ class Settings(SubsetSettings):
     compat: Literal["authors_integer_argmax"] | None = None
     """authors_integer_argmax: scores become integers before the best class is looked for, as in the authors' code, so
     that .4, .9 and .3 are equals, of which the first class is taken."""
+    measures: ClassVar[tuple[str, ...]] = ("shots", "draws", "use_val", "steps", "labels", "temperature")
     _nested = field_validator("shots")(nested_shots)
 
     @model_validator(mode="after")

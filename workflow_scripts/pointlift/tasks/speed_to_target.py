@@ -43,6 +43,7 @@ class Settings(ClassificationSettings):
     log_every: int = Field(default=1, ge=1, le=1)
     """Every epoch is looked at."""
     answers: ClassVar[Answers] = "predictions"
+    measures: ClassVar[tuple[str, ...]] = ("target", "window")
     protocols: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="after")

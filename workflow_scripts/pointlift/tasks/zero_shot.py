@@ -29,6 +29,7 @@ class Settings(TaskSettings):
     kind: Literal["zero_shot"]
     prompts: tuple[str, ...] = Field(default=("a render of a {}",), min_length=1)
     """Captions of a class; {} is its name. Several are averaged."""
+    measures: ClassVar[tuple[str, ...]] = ("prompts",)
     reads_prompts: ClassVar[bool] = True
     _one_place = field_validator("prompts")(one_place)
 
