@@ -75,6 +75,8 @@ QUARANTINE_COLUMNS = [
     "example",
 ]
 
+#: One row per rung of ``reporting.ladder``; never joined to the tables above.
+LADDER_COLUMNS = [*_ROW_COLUMNS, "metric", "rung", "k", "value", "sd", "added", "expected"]
 
 def number(value: float | None, digits: int = 10) -> str:
     """A float as text with ``digits`` significant digits; None is empty. Raises ``ValueError`` for NaN and inf."""
