@@ -15,6 +15,7 @@ rule collect_metrics:
     output:
         summary=f"results/report/{SUITE}/summary.csv",
         leaderboard=f"results/report/{SUITE}/leaderboard.csv",
+        ladder=f"results/report/{SUITE}/ladder.csv",
         cost=f"results/report/{SUITE}/cost.csv",
         quarantine=f"results/report/{SUITE}/quarantine.csv",
     log:
@@ -36,8 +37,8 @@ rule collect_metrics:
     shell:
         "printf %s {params.settings:q} | python workflow_scripts/collect_metrics.py --settings - --metrics {input.metrics:q}"
         " --manifests {input.manifests:q} --quarantines {input.quarantines:q} --views {input.views:q} {params.duplicates:q}"
-        " --summary {output.summary:q} --leaderboard {output.leaderboard:q} --cost {output.cost:q}"
-        " --quarantine {output.quarantine:q} > {log:q} 2>&1"
+        " --summary {output.summary:q} --leaderboard {output.leaderboard:q} --ladder {output.ladder:q}"
+        " --cost {output.cost:q} --quarantine {output.quarantine:q} > {log:q} 2>&1"
 
 
 rule draw_report:
@@ -45,12 +46,14 @@ rule draw_report:
     input:
         summary=f"results/report/{SUITE}/summary.csv",
         leaderboard=f"results/report/{SUITE}/leaderboard.csv",
+        ladder=f"results/report/{SUITE}/ladder.csv",
         cost=f"results/report/{SUITE}/cost.csv",
         quarantine=f"results/report/{SUITE}/quarantine.csv",
         histories=GRAPH.histories(),
         metrics=TARGETS.tasks,
         views=TARGETS.views,
         manifests=[GRAPH.manifest(dataset) for dataset in GRAPH.datasets_used],
+        duplicates=GRAPH.all_duplicates(),
     output:
         page=f"results/report/{SUITE}/report.html",
     log:
@@ -65,14 +68,24 @@ rule draw_report:
         runtime=30,
     params:
         settings=JOBS.draw_report(),
-        code=JOBS.code("draw_report", files=["reporting/templates/report.html.j2"]),
+        code=JOBS.code(
+            "draw_report",
+            files=[
+                "reporting/templates/report.html.j2",
+                "reporting/templates/ladder.html.j2",
+                "reporting/templates/ladder.css.j2",
+                "reporting/reported.csv",
+            ],
+        ),
+        duplicates=JOBS.arguments(duplicates=GRAPH.all_duplicates()),
     message:
         "Drawing the report of suite {SUITE}"
     shell:
         "printf %s {params.settings:q} | python workflow_scripts/draw_report.py --settings - --summary {input.summary:q}"
-        " --leaderboard {input.leaderboard:q} --cost {input.cost:q} --quarantine {input.quarantine:q}"
+        " --leaderboard {input.leaderboard:q} --ladder {input.ladder:q} --cost {input.cost:q}"
+        " --quarantine {input.quarantine:q}"
         " --history {input.histories:q} --metrics {input.metrics:q} --views {input.views:q} --manifests {input.manifests:q}"
-        " --output {output.page:q} > {log:q} 2>&1"
+        " {params.duplicates:q} --output {output.page:q} > {log:q} 2>&1"
 
 
 rule write_model_cards:

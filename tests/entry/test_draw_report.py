@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pointlift.reporting import tables
+from pointlift.reporting.ladder import ladder_rows
 from pointlift.reporting.leaderboard import leaderboard_rows
 from pointlift.reporting.summary import summary_rows
 from reporting.fixture_metrics import suite_metrics, write_dataset, write_views
@@ -24,12 +25,13 @@ def given(tmp_path: Path) -> list[object]:
     metrics = suite_metrics([0, 1])
     tables.write_table(tmp_path / "summary.csv", tables.SUMMARY_COLUMNS, summary_rows("mini", metrics))
     tables.write_table(tmp_path / "leaderboard.csv", tables.LEADERBOARD_COLUMNS, leaderboard_rows("mini", metrics))
+    tables.write_table(tmp_path / "ladder.csv", tables.LADDER_COLUMNS, ladder_rows("mini", metrics))
     tables.write_table(tmp_path / "cost.csv", tables.COST_COLUMNS, [])
     tables.write_table(tmp_path / "quarantine.csv", tables.QUARANTINE_COLUMNS, [])
     history = tmp_path / "students" / "mcd" / "seed0" / "history.jsonl"
     history.parent.mkdir(parents=True)
     history.write_text('{"epoch": 0, "task_loss": 2.0}\n{"epoch": 1, "task_loss": 1.5}\n', encoding="utf-8")
-    names = ("summary", "leaderboard", "cost", "quarantine")
+    names = ("summary", "leaderboard", "ladder", "cost", "quarantine")
     arguments: list[object] = [part for name in names for part in (f"--{name}", tmp_path / f"{name}.csv")]
     arguments += ["--history", history, "--views", write_views(tmp_path, "up", IDS, {})]
     return [*arguments, "--manifests", write_dataset(tmp_path, "up", IDS)]
@@ -52,7 +54,7 @@ def test_a_wrong_setting_is_one_line(repository: Path, tmp_path: Path, given: li
     settings = json.dumps({"suite": "mini", "seeds": [0], "colour": "red"})
     done = _run(repository, "draw_report", "--settings", settings, *given, "--output", tmp_path / "x.html")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: draw_report.colour: unknown key; allowed: command, config, provenance, seeds")
+    assert done.stderr.startswith("error: draw_report.colour: unknown key; allowed: command, config, origins, provenance")
     assert not (tmp_path / "x.html").exists()
 
 

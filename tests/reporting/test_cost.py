@@ -23,12 +23,16 @@ def test_jobs_of_a_run_and_phase_are_added_up(tmp_path: Path) -> None:
         {
             "run": "mcd",
             "phase": "train_student",
+            "task": "",
+            "dataset": "",
             "jobs": "2",
+            "measured": "2",
             "wall_s": "5400",
             "cpu_hours": "0.75",
             "gpu_hours": "3",
             "peak_rss_mb": "300",
             "bytes": "",
+            "cache_bytes": "0",
             "parameters": "",
         }
     ]

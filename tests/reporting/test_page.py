@@ -9,7 +9,8 @@ from pointlift.contracts.metrics import Metrics
 from pointlift.reporting.contact_sheet import Sheet, Strip
 from pointlift.reporting.history import Training
 from pointlift.reporting.leaderboard import leaderboard_rows
-from pointlift.reporting.page import flatten, render_page
+from pointlift.reporting.page import render_page
+from pointlift.reporting.provenance import flatten
 from pointlift.reporting.slices import PageSettings
 from pointlift.reporting.summary import summary_rows
 from pointlift.reporting.tables import Row
@@ -62,6 +63,7 @@ def _page(
 ) -> str:
     cost = {"run": text, "phase": "train_student", "jobs": "1", "wall_s": "61.5", "cpu_hours": "", "gpu_hours": "0"}
     cost |= {"peak_rss_mb": "", "bytes": "2500000", "parameters": "1234567"}
+    cost |= {"task": "", "dataset": "", "measured": "1", "cache_bytes": ""}
     faults: Row = {"dataset": text, "shapes": "40", "stage": "prepare_meshes", "reason": text, "quarantined": "3"}
     strip = Strip(text, text, "data:image/png;base64,AAAA", (96, 24))
     return render_page(

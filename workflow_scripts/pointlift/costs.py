@@ -14,7 +14,10 @@ Entry = dict[str, Any]
 
 
 def cost_entries(graph: Graph) -> list[Entry]:
-    """One entry per job: Snakemake's benchmark file, phase, run ("" for shared phases), files made, GPUs, weights."""
+    """One entry per job: Snakemake's benchmark file, phase, run ("" for shared phases), files made, GPUs, weights.
+
+    Of a run's jobs also the task and the dataset that they are for, and what of a teacher's cache they read.
+    """
     entries = [*_shape_jobs(graph), *_view_jobs(graph), *_teacher_jobs(graph), *_run_jobs(graph)]
     return [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
 
@@ -41,12 +44,13 @@ def speed_entries(graph: Graph) -> list[Entry]:
 
 
 def _entry(
-    graph: Graph, phase: str, words: list[str], files: list[str], *, run: str = "", torch: bool = False
+    graph: Graph, phase: str, words: list[str], files: list[str], *, torch: bool = False, **of_a_run: Any
 ) -> Entry:
+    """``of_a_run``: run, task, dataset and reads, where it is a job of one."""
     weights = next((file for file in files if file.endswith("weights.safetensors")), None)
     path = f"{graph.results}/benchmarks/{phase}/{'.'.join(words)}.tsv"
     gpus = float(gpus_per_job(graph.config)) if torch else 0.0
-    return {"path": path, "phase": phase, "run": run, "files": files, "weights": weights, "gpus": gpus}
+    return {"path": path, "phase": phase, "run": "", "files": files, "weights": weights, "gpus": gpus, **of_a_run}
 
 
 def _shape_jobs(graph: Graph) -> Iterator[Entry]:
@@ -83,21 +87,41 @@ def _teacher_jobs(graph: Graph) -> Iterator[Entry]:
 
 
 def _run_jobs(graph: Graph) -> Iterator[Entry]:
-    jobs = SeedJobs(graph.config.chosen).groups()
     for run in graph.config.chosen.runs:
-        for word, seeds in jobs:
-            weights = [graph.student_weights(run, seed) for seed in seeds]
-            yield _entry(graph, "train_student", [f"{run}{word}"], weights, run=run, torch=True)
+        yield from _seed_jobs(graph, "train_student", [run], _cache(graph, run), run=run)
     for run, task, dataset in graph.evaluations:
         protocol = graph.protocol_in_path(run, task, dataset)
-        answers = graph.answers(run, task, dataset)
+        about = {"run": run, "task": task, "dataset": dataset}
         if graph.finetunes(task, dataset):
-            for word, seeds in jobs:
-                words = [run, task, dataset, f"{protocol}{word}"]
-                folders = [graph.finetuned_folder(run, task, dataset, seed) for seed in seeds]
-                files = [f"{folder}/{name}.safetensors" for folder in folders for name in ("predictions", "weights")]
-                yield _entry(graph, "finetune_student", words, files, run=run, torch=True)
+            words = [run, task, dataset, protocol]
+            phase = "replay_student" if getattr(graph.config.runs[run], "replays", False) else "finetune_student"
+            yield from _seed_jobs(graph, phase, words, _cache(graph, run, dataset), **about)
         else:
-            yield _entry(graph, "embed_shapes", [run, dataset], answers, run=run, torch=True)
+            answers = graph.answers(run, task, dataset)
+            yield _entry(graph, "embed_shapes", [run, dataset], answers, torch=True, run=run, dataset=dataset)
         metrics = graph.metrics_files(run, task, dataset)
-        yield _entry(graph, "evaluate_task", [run, task, dataset, protocol], metrics, run=run)
+        yield _entry(graph, "evaluate_task", [run, task, dataset, protocol], metrics, **about)
+
+
+def _seed_jobs(graph: Graph, phase: str, words: list[str], reads: list[str], **about: Any) -> Iterator[Entry]:
+    """The jobs that train all seeds. They read the same files, which stand beside the first."""
+    for number, (word, seeds) in enumerate(SeedJobs(graph.config.chosen).groups()):
+        files = [file for seed in seeds for file in _trained(graph, seed, **about)]
+        name = [*words[:-1], f"{words[-1]}{word}"]
+        yield _entry(graph, phase, name, files, torch=True, **about, reads=reads if number == 0 else [])
+
+
+def _trained(graph: Graph, seed: int, run: str, task: str = "", dataset: str = "") -> list[str]:
+    """What the training of one seed leaves: a student, or one that was finetuned and its answers."""
+    if not task:
+        return [graph.student_weights(run, seed)]
+    folder = graph.finetuned_folder(run, task, dataset, seed)
+    return [f"{folder}/{name}.safetensors" for name in ("predictions", "weights")]
+
+
+def _cache(graph: Graph, run: str, dataset: str | None = None) -> list[str]:
+    """What a run reads of what teachers made, for its distillation, or jointly with the task on a dataset."""
+    stages = ("features", "tokens", "visibility")
+    if dataset is None:
+        return [file for stage in stages for file in graph.distillation_files(run, stage)]
+    return [file for stage in stages for file in graph.joint_files(run, dataset, stage)]

@@ -24,6 +24,7 @@ from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries, speed_entries
 from pointlift.graph import Graph
 from pointlift.model_cards import cards_settings
+from pointlift.origins import origins
 from pointlift.raw_data import gate_of
 
 
@@ -240,13 +241,15 @@ class Jobs:
         return canonical_json({"suite": suite, "seeds": seeds, "cost": costs, "disjoint": disjoint})
 
     def draw_report(self) -> str:
-        """The suite, its seeds, one digest of every block it rests on, and where steps to a target were timed."""
+        """The suite, its seeds, one digest of every block it rests on, what its runs' weights saw, and where steps to a
+        target were timed."""
         config = self.config
         chosen = {name: _dump(config.runs[name]) for name in config.chosen.runs}
         used = {"runs": chosen, "rows": [self._made_of(config.runs[r], t, d) for r, t, d in self.graph.evaluations]}
         provenance = {"config": digest(used)}
         speeds = speed_entries(self.graph)
         told = {"suite": config.suite, "seeds": list(config.chosen.seeds), "provenance": provenance}
+        told["origins"] = origins(self.graph)
         return canonical_json({**told, "speeds": speeds} if speeds else told)
 
     def write_model_cards(self) -> str:

@@ -82,6 +82,19 @@ def _primary(key: tuple[str, ...], groups: dict[tuple[str, ...], list[Row]]) -> 
     return known or {min(siblings)}
 
 
+def detectable_text(cell: Cell) -> str:
+    """What a table could have shown at all, in words; empty where nothing in it is compared."""
+    rows = [row for line in cell.lines if not line.is_control for row in line.comparisons]
+    found = sorted(value for row in rows if (value := to_number(row["detectable"])) is not None)
+    if not rows:
+        return ""
+    if not found:
+        return "What difference could have been found is not known: nothing here tells the spread over test items."
+    least, most = plain(str(found[0])), plain(str(found[-1]))
+    upto = "" if least == most else f" (or of {most}, where a comparison is least sharp)"
+    return f"Differences of at least {least}{upto} would have been found four times in five."
+
+
 def plain(text: str, signed: bool = False) -> str:
     """A number of a table, rounded for reading: three decimals, or four digits when it is large. Empty: a dash."""
     value = to_number(text)

@@ -21,11 +21,14 @@ class JobCost:
 
     run: str
     phase: str
+    task: str
+    dataset: str
     wall_s: float | None
     cpu_hours: float | None
     gpu_hours: float | None
     peak_rss_mb: float | None
     bytes: float | None
+    cache_bytes: float | None
     parameters: float | None
 
 
@@ -37,23 +40,28 @@ def job_costs(entries: Sequence[CostEntry], benchmarks: Iterable[Path]) -> list[
 
 
 def cost_rows(jobs: Iterable[JobCost]) -> list[Row]:
-    """Rows of ``COST_COLUMNS``, one per run and phase, sorted: times and bytes added up, the rest the largest."""
-    groups: dict[tuple[str, str], list[JobCost]] = {}
+    """Rows of ``COST_COLUMNS``, one per run, phase, task and dataset, sorted, over all seeds: times and bytes added up,
+    the rest the largest. Phases that runs share have no run, those that tasks share no task."""
+    groups: dict[tuple[str, ...], list[JobCost]] = {}
     for job in jobs:
-        groups.setdefault((job.run, job.phase), []).append(job)
+        groups.setdefault((job.run, job.phase, job.task, job.dataset), []).append(job)
     return [
         {
             "run": run,
             "phase": phase,
+            "task": task,
+            "dataset": dataset,
             "jobs": str(len(group)),
+            "measured": str(sum(job.wall_s is not None for job in group)),
             "wall_s": _fold(sum, [job.wall_s for job in group]),
             "cpu_hours": _fold(sum, [job.cpu_hours for job in group]),
             "gpu_hours": _fold(sum, [job.gpu_hours for job in group]),
             "peak_rss_mb": _fold(max, [job.peak_rss_mb for job in group]),
             "bytes": _fold(sum, [job.bytes for job in group]),
+            "cache_bytes": _fold(sum, [job.cache_bytes for job in group]),
             "parameters": _fold(max, [job.parameters for job in group]),
         }
-        for (run, phase), group in sorted(groups.items())
+        for (run, phase, task, dataset), group in sorted(groups.items())
     ]
 
 
@@ -65,17 +73,25 @@ def _fold(combine: Callable[[list[float]], float], values: list[float | None]) -
 def _job_cost(entry: CostEntry) -> JobCost:
     lines = _benchmark(Path(entry.path))
     wall, cpu = _mean(lines, "s"), _mean(lines, "cpu_time")
-    sizes = [Path(name).stat().st_size for name in entry.files if Path(name).is_file()]
     return JobCost(
         entry.run,
         entry.phase,
+        entry.task,
+        entry.dataset,
         wall_s=wall,
         cpu_hours=None if cpu is None else cpu / 3600,
         gpu_hours=None if wall is None else entry.gpus * wall / 3600,
         peak_rss_mb=_mean(lines, "max_rss"),
-        bytes=float(sum(sizes)) if sizes else None,
+        bytes=_size(entry.files),
+        cache_bytes=_size(entry.reads) if entry.reads else 0.0,
         parameters=_count(Path(entry.weights)) if entry.weights else None,
     )
+
+
+def _size(files: Iterable[str]) -> float | None:
+    """Bytes of those that exist; None where none does."""
+    sizes = [Path(name).stat().st_size for name in files if Path(name).is_file()]
+    return float(sum(sizes)) if sizes else None
 
 
 def _benchmark(path: Path) -> list[Row]:

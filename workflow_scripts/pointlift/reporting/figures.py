@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -13,6 +14,18 @@ NUM_COLOURS = 6
 _MAX_POINTS = 300
 _WIDTH, _HEIGHT = 340, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 24
+_NAMES, _LINE = 210, 15  # of marks: width of their column, height of a name
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point of a chart with its name. ``spread``: half the height of its whisker; hollow: a control."""
+
+    name: str
+    x: float
+    y: float
+    spread: float | None = None
+    hollow: bool = False
 
 
 def line_chart(title: str, curves: Mapping[str, Sequence[Points]]) -> Markup:
@@ -39,6 +52,67 @@ def line_chart(title: str, curves: Mapping[str, Sequence[Points]]) -> Markup:
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, title, Markup("").join(parts)
     )
+
+
+def mark_chart(title: str, x_name: str, marks: Sequence[Mark]) -> Markup:
+    """Named marks, x from 0 on, their names in a column beside them in the order of y, so that none hides another.
+
+    ``title`` is read aloud, with every number.
+    """
+    height = max(_HEIGHT, _TOP + _BOTTOM + _LINE * len(marks))
+    x_ticks = nice_ticks(0.0, max(mark.x for mark in marks) or 1.0)
+    y_ticks = nice_ticks(*_span([mark.y + side * (mark.spread or 0.0) for mark in marks for side in (-1, 1)]))
+    plot = _Plot((0.0, x_ticks[-1]), (y_ticks[0], y_ticks[-1]), height)
+    parts = [_grid_line(y, plot.place(0.0, y), plot.place(x_ticks[-1], y)) for y in y_ticks]
+    for x in x_ticks:
+        left = plot.place(x, 0.0).split(",")[0]
+        parts.append(
+            Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{:g}</text>').format(left, height - 11, x)
+        )
+    parts.append(
+        Markup('<text class="tick" x="{}" y="{}">{}</text>').format(
+            _WIDTH + 6, height - 11, f"\N{LEFTWARDS ARROW} {x_name}"
+        )
+    )
+    ordered = sorted(marks, key=lambda mark: (-mark.y, mark.x, mark.name))
+    gap = (height - _TOP - _BOTTOM) / len(marks)
+    for number, mark in enumerate(ordered):
+        parts += _named_mark(mark, plot, _TOP + (number + 0.5) * gap)
+    told = "; ".join(f"{mark.name}: {mark.x:.4g} {x_name}, {mark.y:.4g}" for mark in ordered)
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _WIDTH + _NAMES, height, f"{title}. {told}", Markup("").join(parts)
+    )
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """Where numbers stand in a drawing of this height."""
+
+    across: tuple[float, float]
+    up: tuple[float, float]
+    height: float
+
+    def place(self, x: float, y: float) -> str:
+        left = _LEFT + (x - self.across[0]) / (self.across[1] - self.across[0]) * (_WIDTH - _LEFT - _RIGHT)
+        down = _TOP + (self.up[1] - y) / (self.up[1] - self.up[0]) * (self.height - _TOP - _BOTTOM)
+        return f"{left:.1f},{down:.1f}"
+
+
+def _named_mark(mark: Mark, plot: _Plot, line: float) -> list[Markup]:
+    """A mark with its whisker, its name at height ``line`` beside the plot, and a thin line between them."""
+    x, y = plot.place(mark.x, mark.y).split(",")
+    parts = [
+        Markup('<polyline class="lead-to" points="{},{} {},{:.1f} {},{:.1f}"/>').format(
+            x, y, _WIDTH - 4, line, _WIDTH + 3, line
+        )
+    ]
+    if mark.spread:
+        ends = [plot.place(mark.x, mark.y + side * mark.spread).split(",")[1] for side in (-1, 1)]
+        parts.append(Markup('<line class="whisker" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, *ends))
+    shape = Markup('<circle class="mark{}" cx="{}" cy="{}" r="4"><title>{}</title></circle>')
+    parts.append(shape.format(" hollow" if mark.hollow else "", x, y, mark.name))
+    parts.append(Markup('<text class="name" x="{}" y="{:.1f}">{}</text>').format(_WIDTH + 6, line + 3.5, mark.name))
+    return parts
 
 
 def interval_bar(delta: float, low: float | None, high: float | None, extent: float) -> Markup:

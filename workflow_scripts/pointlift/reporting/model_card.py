@@ -15,7 +15,7 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
 from pointlift.reporting.cells import HEADLINE_SELECTION, MISSING, as_read, plain
 from pointlift.reporting.markdown import as_yaml, escaped, fenced, name_of, table
-from pointlift.reporting.page import flatten
+from pointlift.reporting.provenance import flatten
 from pointlift.reporting.slices import CardSettings, CardsSettings, LearnedFrom
 from pointlift.reporting.statistics import mean_over_seeds
 from pointlift.reporting.tables import number

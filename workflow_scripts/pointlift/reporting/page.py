@@ -12,14 +12,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pointlift.reporting import cells as reading
-from pointlift.reporting.cells import HEADLINE_SELECTION, MISSING, Cell, cells
+from pointlift.reporting import contamination
+from pointlift.reporting.cells import HEADLINE_SELECTION, Cell, cells
 from pointlift.reporting.contact_sheet import Sheet
-from pointlift.reporting.figures import NUM_COLOURS, interval_bar, line_chart
+from pointlift.reporting.figures import NUM_COLOURS, Mark, interval_bar, line_chart, mark_chart
 from pointlift.reporting.history import Points, Training
-from pointlift.reporting.slices import PageSettings
+from pointlift.reporting.ladder_page import ladder_tables
+from pointlift.reporting.provenance import flatten
+from pointlift.reporting.reported import beside, elsewhere
+from pointlift.reporting.run_cost import RunCost, by_phase, cost_lines, run_cost
+from pointlift.reporting.slices import Origin, PageSettings
 from pointlift.reporting.speed import TASK as SPEED
 from pointlift.reporting.speed import seconds_per_step, speed_tables
-from pointlift.reporting.tables import Row, number, to_number
+from pointlift.reporting.tables import Row, to_number
 from pointlift.reporting.task_curves import TaskCurves
 from pointlift.reporting.verdict import measured, verdicts
 
@@ -40,14 +45,20 @@ def render_page(
     *,
     summary: Sequence[Row],
     leaderboard: Sequence[Row],
+    ladder: Sequence[Row] = (),
     cost: Sequence[Row],
     quarantine: Sequence[Row],
     trainings: Sequence[Training],
     sheets: Sequence[Sheet],
     provenance: Mapping[str, Any],
     curves: Sequence[TaskCurves] = (),
+    duplicates: contamination.Lists | None = None,
+    reported: Sequence[Row] = (),
 ) -> str:
-    """The page as text. Everything that comes from data is escaped; the same input gives the same text."""
+    """The page as text. Everything that comes from data is escaped; the same input gives the same text.
+
+    duplicates : lists of near-duplicates by both datasets; reported : numbers of other systems.
+    """
     found = cells(leaderboard)
     headline = [cell for cell in found if cell.selection == HEADLINE_SELECTION]
     environment = Environment(
@@ -57,7 +68,8 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"reading": reading, "bars": _bars, "num_colours": NUM_COLOURS}
+    beneath = Beneath(settings, cost, duplicates or {}, reported)
+    environment.globals |= {"reading": reading, "bars": _bars, "num_colours": NUM_COLOURS, "beneath": beneath}
     return environment.get_template("report.html.j2").render(
         suite=settings.suite,
         command=settings.command or f"make benchmark SUITE={settings.suite}",
@@ -70,22 +82,60 @@ def render_page(
             ("More metrics", [cell for cell in headline if not _is_shown(cell)]),
             ("Other selections, not the headline", [cell for cell in found if cell.selection != HEADLINE_SELECTION]),
         ],
+        cost_charts=[chart for cell in headline if _is_shown(cell) and (chart := beneath.chart(cell)) is not None],
+        origins=settings.origins,
+        elsewhere=elsewhere(reported, found),
+        ladders=ladder_tables(ladder, [cell for cell in headline if cell.primary]),
         speeds=speed_tables(summary, leaderboard, seconds_per_step(settings.speeds)),
         panels=_panels(trainings) | _task_panels(curves),
         sheets=[sheet for sheet in sheets if sheet.strips],
         quarantine=quarantine,
-        cost_by_phase=_cost_lines(_by_phase(cost)),
-        cost=_cost_lines(cost),
+        cost_by_phase=cost_lines(by_phase(cost)),
+        cost=cost_lines(cost),
     )
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted key, text) of a nested mapping, in its own order."""
-    lines: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        lines += flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, str(value))]
-    return lines
+@dataclass(frozen=True)
+class Beneath:
+    """What stands in a comparison table beside its scores: cost, what weights saw, copies, numbers of others."""
+
+    settings: PageSettings
+    rows: Sequence[Row]
+    duplicates: contamination.Lists
+    reported: Sequence[Row]
+
+    def cost(self, cell: Cell, run: str) -> RunCost:
+        """What this run's number took."""
+        return run_cost(self.settings, self.rows, run, cell.task, cell.dataset)
+
+    def origin(self, run: str) -> Origin | None:
+        """What its weights saw; None where nobody said it."""
+        return next((origin for origin in self.settings.origins if origin.run == run), None)
+
+    def footer(self, dataset: str, runs: Iterable[str]) -> list[str]:
+        """Sentences on copies of the dataset's shapes."""
+        return contamination.footer(self.settings.origins, self.duplicates, dataset, set(runs))
+
+    def beside(self, cell: Cell) -> list[Row]:
+        """Numbers of others that may stand in the table."""
+        return beside(self.reported, cell)
+
+    def chart(self, cell: Cell) -> Panel | None:
+        """The scores of a table over what they took; None where fewer than two runs were measured."""
+        costs = {line.row["run"]: self.cost(cell, line.row["run"]) for line in cell.lines}
+        on_gpu = any(cost.gpu_hours for cost in costs.values())
+        marks = []
+        for line in cell.lines:
+            cost = costs[line.row["run"]]
+            hours = cost.gpu_hours if on_gpu else cost.cpu_hours
+            if hours is not None:
+                taken = hours if on_gpu else 60 * hours
+                spread = to_number(line.row["sd"])
+                marks.append(Mark(line.row["run"], taken, float(line.row["mean"]), spread, line.is_control))
+        unit = "GPU hours" if on_gpu else "CPU minutes"
+        return (
+            Panel(cell.title, mark_chart(f"{cell.title}, over {unit} per seed", unit, marks), ()) if marks[1:] else None
+        )
 
 
 def _bars(cell: Cell) -> dict[tuple[str, str], Markup]:
@@ -129,38 +179,3 @@ def _family(name: str, lines: Sequence[Points]) -> str:
         return "losses"
     shares = all(0.0 <= y <= 1.0 for line in lines for _, y in line)
     return "shares" if shares else "other values"
-
-
-def _by_phase(cost: Sequence[Row]) -> list[Row]:
-    """Cost rows folded over runs, the slowest phase first, then the sum of all."""
-    phases = [_total(phase, [row for row in cost if row["phase"] == phase]) for phase in {row["phase"] for row in cost}]
-    phases.sort(key=lambda row: (-(to_number(row["wall_s"]) or 0.0), row["phase"]))
-    return [*phases, _total("all", cost)] if cost else []
-
-
-def _total(phase: str, rows: Sequence[Row]) -> Row:
-    total = {"phase": phase, "run": "", "parameters": ""}
-    for name in ("jobs", "wall_s", "cpu_hours", "gpu_hours", "peak_rss_mb", "bytes"):
-        values = [value for row in rows if (value := to_number(row[name])) is not None]
-        total[name] = number((max if name == "peak_rss_mb" else sum)(values)) if values else ""
-    return total
-
-
-def _cost_lines(rows: Sequence[Row]) -> list[Row]:
-    return [
-        {
-            **row,
-            "wall": _scaled(row["wall_s"], 1, "{:,.1f}"),
-            "cpu": _scaled(row["cpu_hours"], 1 / 60, "{:,.2f}"),
-            "gpu": _scaled(row["gpu_hours"], 1 / 60, "{:,.2f}"),
-            "memory": _scaled(row["peak_rss_mb"], 1, "{:,.0f}"),
-            "size": _scaled(row["bytes"], 1e6, "{:,.2f}"),
-            "weights": _scaled(row["parameters"], 1, "{:,.0f}"),
-        }
-        for row in rows
-    ]
-
-
-def _scaled(text: str, unit: float, form: str) -> str:
-    value = to_number(text)
-    return MISSING if value is None else form.format(value / unit)

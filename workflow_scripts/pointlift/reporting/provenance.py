@@ -24,6 +24,15 @@ def gather(handed_in: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
     return {**found, **handed_in}
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted key, text) of a nested mapping, in its own order."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        lines += flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, str(value))]
+    return lines
+
+
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,12 +25,18 @@ class CostEntry(BaseSettings):
     path: str
     phase: str
     run: str = ""
+    task: str = ""
+    """The task that it is for; empty: for every one of its run."""
+    dataset: str = ""
+    """The task's dataset; empty: for every one of its run."""
     gpus: float = Field(default=0.0, ge=0.0)
     """Graphics cards the job held; gpu_hours is this many times its wall time."""
     files: tuple[str, ...] = ()
     """Its outputs; their sizes are added up. A file that does not exist (any more) is left out."""
     weights: str | None = None
     """A safetensors file whose numbers are counted."""
+    reads: tuple[str, ...] = ()
+    """What it reads of a teacher's cache (embeddings, tokens, visibility); sizes are added up likewise."""
 
 
 class CollectSettings(BaseSettings):
@@ -40,6 +46,8 @@ class CollectSettings(BaseSettings):
     seeds: tuple[int, ...] = ()
     """Seeds of the suite: metrics of any other are an error. Empty: not checked."""
     disjoint: tuple[Disjoint, ...] = ()
+    matches: dict[str, str] = Field(default_factory=dict)
+    """By run of arm scratch_matched, the run whose time it was given."""
     cost: tuple[CostEntry, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Taken so that both steps may be handed the same slice; the tables do not hold it."""
@@ -56,6 +64,24 @@ class SpeedEntry(BaseSettings):
     history: str
 
 
+class Origin(BaseSettings):
+    """What a run's weights saw before a task."""
+
+    run: str
+    saw: str
+    """none, in-graph, 2D weights; of weights that others released shapenet-only, hybrid or labelled-hybrid."""
+    label: str = ""
+    """The same with which set, which teacher, whose weights, in a few words; empty: as it is."""
+    told: str = ""
+    """The same at length."""
+    sets: tuple[tuple[Literal["distillation", "teacher", "published"], str], ...] = ()
+    """What shaped its weights, or its teacher's: (use, dataset), or (published, whose weights)."""
+    starts_from: tuple[str, ...] = ()
+    """Runs whose weights it goes on with."""
+    matches: str | None = None
+    """The run that it is given as many seconds as."""
+
+
 class PageSettings(BaseSettings):
     """What ``draw_report`` is told."""
 
@@ -69,6 +95,8 @@ class PageSettings(BaseSettings):
     """The blocks of config.yaml behind the suite: shown, with their digest."""
     speeds: tuple[SpeedEntry, ...] = ()
     """Of tasks that look for a target accuracy."""
+    origins: tuple[Origin, ...] = ()
+    """Of the suite's runs."""
 
 
 class LearnedFrom(BaseSettings):

@@ -55,15 +55,20 @@ LEADERBOARD_COLUMNS = [
     "ci95_high",
     *COMPARISON_COLUMNS,
 ]
+#: measured : jobs whose time was; cache_bytes : what the jobs read of a teacher's embeddings, tokens and visibility.
 COST_COLUMNS = [
     "run",
     "phase",
+    "task",
+    "dataset",
     "jobs",
+    "measured",
     "wall_s",
     "cpu_hours",
     "gpu_hours",
     "peak_rss_mb",
     "bytes",
+    "cache_bytes",
     "parameters",
 ]
 QUARANTINE_COLUMNS = [
