@@ -1,4 +1,4 @@
-"""Fold every metrics file of a suite into summary.csv, leaderboard.csv and cost.csv; audit that no test shape leaked.
+"""Fold every metrics file of a suite into the tables of its report; audit that no test shape leaked.
 
 ``--views`` gives shards of renders, whose headers say which shapes could not be rendered.
 """
@@ -13,6 +13,7 @@ from pointlift.contracts.settings import parse
 from pointlift.reporting import tables
 from pointlift.reporting.cost import cost_rows, job_costs
 from pointlift.reporting.disjointness import check_disjoint, excluded_shapes, used_shapes
+from pointlift.reporting.ladder import ladder_rows
 from pointlift.reporting.leaderboard import leaderboard_rows
 from pointlift.reporting.one_protocol import check_protocols
 from pointlift.reporting.quarantine import dataset_name, faults_of_table, faults_of_views, quarantine_rows
@@ -33,7 +34,10 @@ def main(arguments: Any) -> None:
     faults += [fault for dataset, table in quarantines.items() for fault in faults_of_table(dataset, table)]
     jobs = job_costs(settings.cost, arguments.benchmarks)
     tables.write_table(arguments.summary, tables.SUMMARY_COLUMNS, summary_rows(settings.suite, metrics))
-    tables.write_table(arguments.leaderboard, tables.LEADERBOARD_COLUMNS, leaderboard_rows(settings.suite, metrics))
+    tables.write_table(
+        arguments.leaderboard, tables.LEADERBOARD_COLUMNS, leaderboard_rows(settings.suite, metrics, settings.matches)
+    )
+    tables.write_table(arguments.ladder, tables.LADDER_COLUMNS, ladder_rows(settings.suite, metrics))
     tables.write_table(arguments.cost, tables.COST_COLUMNS, cost_rows(jobs))
     tables.write_table(arguments.quarantine, tables.QUARANTINE_COLUMNS, quarantine_rows(manifests, faults))
 
@@ -43,4 +47,4 @@ if __name__ == "__main__":
     parser = Parser(__doc__).add_paths(*lists, many=lists)
     parser.add_argument("--duplicates", type=Path, nargs="*", default=[], help="{dataset}.duplicates.{other}.csv files")
     parser.add_argument("--benchmarks", type=Path, nargs="*", default=[], help="besides those the settings name")
-    run(main, parser.add_paths("summary", "leaderboard", "cost", "quarantine").parse_args())
+    run(main, parser.add_paths("summary", "leaderboard", "ladder", "cost", "quarantine").parse_args())

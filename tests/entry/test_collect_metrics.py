@@ -7,7 +7,7 @@ import pytest
 
 from reporting.fixture_metrics import suite_metrics, write_all, write_dataset, write_views
 
-NAMES = ("summary", "leaderboard", "cost", "quarantine")
+NAMES = ("summary", "leaderboard", "ladder", "cost", "quarantine")
 
 
 def _call(repository: Path, folder: Path, metrics: list[Path], **settings: object) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def metrics(tmp_path: Path) -> list[Path]:
     return write_all(tmp_path / "metrics", suite_metrics([0, 1]))
 
 
-def test_four_tables_twice_the_same(repository: Path, tmp_path: Path, metrics: list[Path]) -> None:
+def test_the_tables_twice_the_same(repository: Path, tmp_path: Path, metrics: list[Path]) -> None:
     assert _call(repository, tmp_path, metrics).stderr == ""
     first = {name: (tmp_path / "report" / f"{name}.csv").read_bytes() for name in NAMES}
     assert _call(repository, tmp_path, metrics[::-1]).returncode == 0

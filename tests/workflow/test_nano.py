@@ -33,7 +33,7 @@ SUMMARY_COLUMNS = [
 def test_the_report_folder_holds_the_contract(finished_nano):
     folder = finished_nano.folder / REPORT
     assert {path.name for path in folder.iterdir()} == {
-        "summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html", "cards",
+        "summary.csv", "leaderboard.csv", "ladder.csv", "cost.csv", "quarantine.csv", "report.html", "cards",
     }  # fmt: skip
     summary = pd.read_csv(folder / "summary.csv", keep_default_na=False)
     assert {path.stem for path in (folder / "cards").iterdir()} == set(summary["run"])
@@ -73,7 +73,7 @@ def test_cost_knows_every_phase(finished_nano):
 
 def test_the_same_config_gives_the_same_bytes(finished_nano, checkout):
     checkout.snakemake()
-    for name in ("summary.csv", "leaderboard.csv", "quarantine.csv"):
+    for name in ("summary.csv", "leaderboard.csv", "ladder.csv", "quarantine.csv"):
         first, second = (c.folder / REPORT / name for c in (finished_nano, checkout))
         assert first.read_bytes() == second.read_bytes(), name
     for pattern in (

@@ -53,6 +53,9 @@ def before(copy):
     ("name", "more"),
     [
         ("templates/report.html.j2", "<p>Another caption.</p>\n"),
+        ("templates/ladder.html.j2", "<p>Another caption.</p>\n"),
+        ("templates/ladder.css.j2", ".audit { opacity: 1; }\n"),
+        ("ladder_page.py", "\n_ANOTHER_WORD = 1\n"),
         ("reported.csv", "\n"),
         ("figures.py", "\n_ANOTHER_COLOUR = 1\n"),
         ("page.py", "\n_ANOTHER_ORDER = 1\n"),

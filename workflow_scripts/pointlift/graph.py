@@ -306,7 +306,14 @@ class Graph:
             tasks=tuple(file for row in self.evaluations for file in self.metrics_files(*row)),
             report=tuple(
                 f"{self.results}/report/{self.config.suite}/{name}"
-                for name in ("summary.csv", "leaderboard.csv", "cost.csv", "quarantine.csv", "report.html")
+                for name in (
+                    "summary.csv",
+                    "leaderboard.csv",
+                    "ladder.csv",
+                    "cost.csv",
+                    "quarantine.csv",
+                    "report.html",
+                )
             )
             + self.model_cards(),
         )
