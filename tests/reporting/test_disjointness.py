@@ -88,3 +88,37 @@ def test_what_distillation_leaves_out_counts_for_a_teacher(tmp_path: Path) -> No
     check_disjoint([ROW.model_copy(update={"distilled": "up"})], manifests, excluded)
     with pytest.raises(PointliftError, match=rf"{IDS[3]} = {OTHERS[7]}"):
         check_disjoint([ROW], manifests, excluded)
+
+
+def _rooms(frames: dict[str, str], scans: dict[str, str]) -> dict:
+    """Manifests of frames and scans, by id and split."""
+    tables = {}
+    for name, ids in (("frames", frames), ("scans", scans)):
+        tables[name] = manifest_table([f"room-{name}-{number}" for number in range(len(ids))], salt=name)
+        tables[name]["shape_id"], tables[name]["split"] = list(ids), list(ids.values())
+    return tables
+
+
+SCANS = {"scene0001_00": "train", "scene0002_00": "val", "scene0007_00": "test"}
+SEEN = (("scans", ("train", "val")), ("scans", ("test",)), ("frames", ("train", "val", "test")))
+PLACES = {"scans": r"scene\d{4}", "frames": r"scene\d{4}"}
+
+
+def test_frames_of_a_test_room_are_found_though_no_id_is_shared() -> None:
+    row = Disjoint(row="concept rooms/transfer", sets=SEEN, places=PLACES)
+    leaking = _rooms({"scene0001_00-25": "train", "scene0007_01-50": "val"}, SCANS)
+    with pytest.raises(PointliftError, match=r"scans \(test\) and frames \(train\+val\) .* 1 place: scene0007"):
+        check_disjoint([row], leaking, {})
+    check_disjoint([row.model_copy(update={"places": {}})], leaking, {})
+    check_disjoint([row.model_copy(update={"places": {**PLACES, "frames": r"scene\d{4}_\d{2}"}})], leaking, {})
+
+
+def test_frames_of_train_rooms_and_unused_test_frames_pass() -> None:
+    row = Disjoint(row="concept rooms/transfer", sets=SEEN, places=PLACES)
+    check_disjoint([row], _rooms({"scene0001_00-25": "train", "scene0007_01-50": "test"}, SCANS), {})
+
+
+def test_a_room_in_train_and_test_of_one_set_is_found() -> None:
+    row = Disjoint(row="scratch rooms/transfer", sets=SEEN[:2], places=PLACES)
+    with pytest.raises(PointliftError, match=r"scans \(test\) and scans \(train\+val\) .* scene0001"):
+        check_disjoint([row], _rooms({}, {**SCANS, "scene0001_01": "test"}), {})

@@ -56,6 +56,9 @@ class DatasetSettings(Settings):
     """Keys (with defaults) that only say which ids there are: more shapes leave the shards that are there alone."""
     id_base: ClassVar[str] = ""
     """Names the list its ids are of, where other sets may share them (mn40). Else they are the block's own."""
+    place: ClassVar[str] = ""
+    """Regular expression of the part of an id that says where it was seen. Of sets with the same one no place may be in
+    the test split of one and among what is learnt from another."""
     has_meshes: ClassVar[bool] = True
     """False: its shapes come as points, from ``load_points``; only rigs that draw points photograph it."""
     has_views: ClassVar[bool] = False

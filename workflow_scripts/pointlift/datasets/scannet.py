@@ -55,6 +55,7 @@ class Settings(SceneSettings):
     partial: bool = False
     """True: the lists name a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
+    place: ClassVar[str] = r"scene\d{4}"
     lists_its_folder: ClassVar[bool] = True
 
     def required_protocol(self) -> str:

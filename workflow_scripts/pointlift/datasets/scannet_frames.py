@@ -51,6 +51,7 @@ class Settings(FrameSettings):
     partial: bool = False
     """True: the lists, or the folders, are a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
+    place: ClassVar[str] = r"scene\d{4}"
     lists_its_folder: ClassVar[bool] = True
 
     def required_protocol(self) -> str:

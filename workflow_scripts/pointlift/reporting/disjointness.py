@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,8 @@ def check_disjoint(
 ) -> None:
     """Raise ``PointliftError`` naming the shapes when two sets of a row share a shape id or a mesh (by sha256).
 
+    Nor may a place of a test split, where ids tell places, be one that something is learnt from.
+
     manifests : by dataset name; excluded : by dataset, the shape ids that distillation leaves out. They count where the
     dataset is something else: a teacher is trained on all of it. Every fault of every row is told at once.
     ``ArtifactError``: a dataset has no manifest.
@@ -31,6 +33,7 @@ def check_disjoint(
             shared = _shared(_select(given, *first), _select(given, *second))
             if shared:
                 faults.append(f"{row.row}: {_name(*first)} and {_name(*second)} share {_list(shared)}")
+        faults += [f"{row.row}: {told}" for told in _shared_places(given, row)]
     if faults:
         remedy = "give the blocks disjoint splits or exclude_duplicates_of, or name the protocol joint"
         raise PointliftError("\n".join([*faults, remedy]))
@@ -73,10 +76,27 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
     return same_id + same_mesh
 
 
+def _shared_places(manifests: Mapping[str, pd.DataFrame], row: Disjoint) -> Iterator[str]:
+    """Places of a test split that something is learnt from. What is learnt from may share places with other such."""
+    tested = [one for one in row.sets if one[1] == ("test",)]
+    learnt = [(name, tuple(split for split in splits if split != "test")) for name, splits in row.sets]
+    for first, second in itertools.product(tested, [one for one in learnt if one[1]]):
+        if row.places.get(first[0], "") == row.places.get(second[0]):
+            pattern = row.places[first[0]]
+            shared = sorted(_places(manifests, *first, pattern) & _places(manifests, *second, pattern))
+            if shared:
+                yield f"{_name(*first)} and {_name(*second)} were seen in the same places: {_list(shared, 'place')}"
+
+
+def _places(manifests: Mapping[str, pd.DataFrame], dataset: str, splits: tuple[str, ...], pattern: str) -> set[str]:
+    found = _select(manifests, dataset, splits)["shape_id"].str.extract(f"({pattern})", expand=False)
+    return set(found.dropna())
+
+
 def _name(dataset: str, splits: tuple[str, ...]) -> str:
     return f"{dataset} ({'+'.join(splits)})"
 
 
-def _list(shapes: list[str]) -> str:
+def _list(shapes: list[str], word: str = "shape") -> str:
     more = f" and {len(shapes) - _SHOWN} more" if len(shapes) > _SHOWN else ""
-    return f"{len(shapes)} shape{'s' if len(shapes) > 1 else ''}: {', '.join(shapes[:_SHOWN])}{more}"
+    return f"{len(shapes)} {word}{'s' if len(shapes) > 1 else ''}: {', '.join(shapes[:_SHOWN])}{more}"

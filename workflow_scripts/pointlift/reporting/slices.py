@@ -15,6 +15,8 @@ class Disjoint(BaseSettings):
     row: str
     """What the sets belong to, e.g. ``mcd_transfer lpsb/12-8/transfer``."""
     sets: tuple[tuple[str, tuple[str, ...]], ...]
+    places: dict[str, str] = Field(default_factory=dict)
+    """By dataset, a regular expression of the part of an id that says where it was seen: a room, a street."""
     distilled: str = ""
     """The one of these datasets that is distilled on, hence without the duplicates that its block leaves out."""
 
@@ -69,7 +71,7 @@ class Origin(BaseSettings):
 
     run: str
     saw: str
-    """none, in-graph, 2D weights; of weights that others released shapenet-only, hybrid or labelled-hybrid."""
+    """none, in-graph, 2D weights; of released weights what their authors say: shapenet-only, hybrid and the like."""
     label: str = ""
     """The same with which set, which teacher, whose weights, in a few words; empty: as it is."""
     told: str = ""
