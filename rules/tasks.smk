@@ -30,6 +30,8 @@ rule finetune_student:
         f"results/logs/finetune_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.log",
     benchmark:
         f"results/benchmarks/finetune_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.tsv"
+    wildcard_constraints:
+        run=GRAPH.named("runs", replays=False),
     conda:
         "../envs/networks.yaml"
     threads: 1
@@ -59,6 +61,43 @@ rule finetune_student:
         " {params.inputs:q} --seeds {params.seeds} --weights {input.weights:q} --threads {threads} --code {params.code}"
         " --checkpoints results/checkpoints/finetune_student/{params.job:q}"
         " --curves results/tensorboard/finetune_student/{params.job:q}"
+        " --output {output.predictions:q} > {log:q} 2>&1"
+
+
+rule replay_student:
+    """Ask a classifier that others released about the test split, by its own head. Nothing is trained."""
+    input:
+        manifest="results/manifest/{dataset}.csv",
+        points=lambda wildcards: GRAPH.shard_files("points", wildcards.dataset),
+        released=lambda wildcards: GRAPH.source_weights(wildcards.run),
+    output:
+        predictions=SEED_JOBS.files(
+            "results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/predictions.safetensors"
+        ),
+        weights=SEED_JOBS.files(
+            "results/finetuned/{run}/{task}/{dataset}/{protocol}/seed{seed}/weights.safetensors"
+        ),
+    log:
+        f"results/logs/replay_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.log",
+    benchmark:
+        f"results/benchmarks/replay_student/{{run}}.{{task}}.{{dataset}}.{{protocol}}{SEED_JOBS.word}.tsv"
+    wildcard_constraints:
+        run=GRAPH.named("runs", replays=True),
+    conda:
+        "../envs/networks.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: JOBS.replay_student(wildcards.run),
+        code=lambda wildcards: JOBS.run_code("replay_student", wildcards.run),
+    message:
+        "Replaying run {wildcards.run}: {wildcards.task} on {wildcards.dataset}"
+    shell:
+        "python workflow_scripts/replay_student.py --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --points {input.points:q} --released {input.released:q} --threads {threads}"
         " --output {output.predictions:q} > {log:q} 2>&1"
 
 

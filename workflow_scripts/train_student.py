@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -17,10 +18,13 @@ from pointlift.operators.checkpoint import load_student, save_student
 from pointlift.operators.inflation import Origin
 from pointlift.operators.initialisation import initialised
 from pointlift.students.image_start import fill_student
+from pointlift.students.released_weights import fill_released
 
 
-def started(student: nn.Module, settings: DistillationSettings, weights: Path | None) -> dict[str, Origin]:
-    """Where each tensor of a student is from that starts from 2D weights, filled in place; no tensor in other runs."""
+def started(student: nn.Module, block: Any, settings: DistillationSettings, weights: Path | None) -> dict[str, Origin]:
+    """Where each tensor of a student is from that starts from 2D or released weights, filled in place; else none."""
+    if settings.released is not None:
+        return fill_released(student, block, weights, settings.released)[1]
     if settings.inflation is None or settings.source is None:
         return {}
     teachers = rooms.load("teachers", settings.source["kind"])
@@ -33,15 +37,16 @@ def main(arguments: argparse.Namespace) -> None:
     folder = arguments.output.parent
     students = rooms.load("students", settings.student["kind"])
     student_settings = parse(students.Settings, settings.student, "student")
+    block = student_settings.model_dump(mode="json")
     student = initialised(lambda: students.build(student_settings), "student", settings.seed)
     if arguments.init is not None:
-        load_student(arguments.init, student, student_settings.model_dump(mode="json"))
-    origins = started(student, settings, arguments.source)
+        load_student(arguments.init, student, block)
+    origins = started(student, block, settings, arguments.source)
     if settings.method is None:
         leave_untrained(folder, arguments.projector)
     else:
         distil_from_files(student, settings, arguments)
-    save_student(arguments.output, student, student_settings.model_dump(mode="json"))
+    save_student(arguments.output, student, block)
     leave_settings(folder, settings, origins)
 
 
@@ -50,5 +55,5 @@ if __name__ == "__main__":
     parser.add_optional_paths(*READ_STAGES, "exclude", text="shards that its method reads; tables of ids to leave out")
     parser.add_argument("--manifest", type=Path, help="train on the shapes of its train split only")
     parser.add_argument("--init", type=Path, nargs="*", help="weights of the student to start from")
-    parser.add_argument("--source", type=Path, help="2D weights to fill its stages from")
+    parser.add_argument("--source", type=Path, help="2D or released weights to fill it from")
     run(each_seed(main, "output", "projector", "init"), parser.parse_args())

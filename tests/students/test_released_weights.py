@@ -10,7 +10,7 @@ import torch
 from pointlift import rooms
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import file_sha256
-from pointlift.contracts.released import ReleasedSettings
+from pointlift.contracts.released import ReleasedFile
 from pointlift.contracts.settings import parse
 from pointlift.students.released_weights import fill_released
 from students import released_networks as published
@@ -61,7 +61,7 @@ def block_of(block):
 
 def fill(path, layout, block=None, **told):
     student, resolved = block_of(block or BLOCKS[layout])
-    settings = parse(ReleasedSettings, {"file": "x.pth", "layout": layout, "saw": "shapenet-only", **told}, "released")
+    settings = parse(ReleasedFile, {"file": "x.pth", "layout": layout, **told}, "released")
     before = {name: value.clone() for name, value in student.state_dict().items()}
     try:
         head, origins = fill_released(student, resolved, path, settings)

@@ -13,9 +13,11 @@ from pointlift.contracts.procedural_blocks import RoomSettings
 from pointlift.contracts.rig_blocks import CameraRigSettings, RigSettings
 from pointlift.contracts.teacher_blocks import TeacherSettings
 from pointlift.raw_data import raw_data_mistakes
+from pointlift.released_mistakes import asked_mistakes
 from pointlift.run_mistakes import (
     frozen_mistakes,
     idle_mistakes,
+    matching_mistakes,
     missing_starts,
     order_mistakes,
     projection_mistakes,
@@ -33,7 +35,7 @@ def reference_mistakes(config: Config) -> list[str]:
     for name, run in config.runs.items():
         for key in ("student", "method", "teacher", "rig", "dataset"):
             mentions.append((f"runs.{name}.{key}", getattr(run, key), f"{key}s"))
-        mentions.append((f"runs.{name}.init", run.init, "runs"))
+        mentions += [(f"runs.{name}.init", run.init, "runs"), (f"runs.{name}.matches", run.matches, "runs")]
         if run.inflation is not None:
             mentions.append((f"runs.{name}.inflation.source", run.inflation.source, "teachers"))
     for name, task in config.tasks.items():
@@ -224,10 +226,12 @@ def _suite_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str
     for mistakes in (
         missing_starts,
         idle_mistakes,
+        matching_mistakes,
         projection_mistakes,
         frozen_mistakes,
         cloud_mistakes,
         protocol_mistakes,
+        asked_mistakes,
     ):
         found += mistakes(config, name, suite)
     tasks = [config.tasks[task] for task in task_names]

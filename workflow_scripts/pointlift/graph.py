@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pointlift import rooms
 from pointlift.configuration import Config
-from pointlift.contracts.blocks import RunSettings, TaskSettings
+from pointlift.contracts.blocks import FinetuningSettings, RunSettings, TaskSettings
 from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
@@ -176,8 +176,10 @@ class Graph:
         return [] if start is None else [self.student_weights(start, seed)]
 
     def source_weights(self, run: str) -> list[str]:
-        """The 2D weights that a run's student starts from; none where it has none, or torchvision's are fetched."""
-        inflation = self.config.runs[run].inflation
+        """2D or released weights that a run's student starts from; none, or none as torchvision's are fetched."""
+        inflation, released = self.config.runs[run].inflation, self.config.runs[run].released
+        if released is not None:
+            return [self.below_archives(f"runs.{run}.released.file", released.file)]
         return [] if inflation is None else self.teacher_weights(inflation.source)
 
     def duplicates(self, run: str) -> list[str]:
@@ -211,6 +213,14 @@ class Graph:
             if (block.kind, block.dataset) == (kind, dataset):
                 return block
         raise ConfigError(f"suite {self.config.suite!r} has no task of kind {kind!r} on dataset {dataset!r}")
+
+    def trained_task(self, run: str, kind: str, dataset: str) -> TaskSettings:
+        """The task block as this run is trained on it: for longer where the run says so."""
+        block, times = self.task_of(kind, dataset), self.config.runs[run].longer.get(kind)
+        if times is None or not isinstance(block, FinetuningSettings):
+            return block
+        recipe = block.recipe.model_copy(update={"epochs": round(times * block.recipe.epochs)})
+        return block.model_copy(update={"recipe": recipe})
 
     def protocol(self, run: str, task: str, dataset: str) -> str:
         """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint.
@@ -358,7 +368,8 @@ class Graph:
         distilled = [name for name in self.config.chosen.runs if self.distillation_manifests(name)]
         folders = [f"{self.results}/teachers/{teacher}" for teacher in self.trained_teachers]
         folders += [f"{self.results}/students/{run}/seed{seed}" for run in distilled for seed in seeds]
-        folders += [self.finetuned_folder(*row, seed) for row in self.finetunings for seed in seeds]
+        trained = [row for row in self.finetunings if not self.config.runs[row[0]].replays]
+        folders += [self.finetuned_folder(*row, seed) for row in trained for seed in seeds]
         return [f"{folder}/history.jsonl" for folder in folders]
 
     @cached_property

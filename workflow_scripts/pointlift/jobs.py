@@ -20,6 +20,7 @@ from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.hashing import canonical_json, digest, file_sha256
 from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.raw_data import licence_name
+from pointlift.contracts.released import ReleasedFile
 from pointlift.contracts.settings import Settings
 from pointlift.costs import cost_entries, speed_entries
 from pointlift.graph import Graph
@@ -121,7 +122,10 @@ class Jobs:
         )
 
     def _source(self, run: RunSettings) -> dict[str, Any]:
-        """How a run's student is filled with 2D weights, and the teacher block that has them."""
+        """How a run's student is filled with 2D weights, and the teacher block that has them; or with released ones."""
+        if run.released is not None:
+            told = _dump(run.released)
+            return {"released": {key: told[key] for key in ReleasedFile.model_fields}}
         if run.inflation is None:
             return {}
         source = self.config.teachers[run.inflation.source]
@@ -152,13 +156,20 @@ class Jobs:
             {
                 "run": run,
                 "student": _dump(self.config.students[block.student]),
-                "task": _dump(self.graph.task_of(task, dataset)),
+                "task": _dump(self.graph.trained_task(run, task, dataset)),
                 "method": _dump(self.config.methods[str(block.method)]) if joint else None,
                 "arm": block.arm,
                 "form": block.form,
                 "max_quarantined": self.config.datasets[dataset].max_quarantined,
                 **regime,
             }
+        )
+
+    def replay_student(self, run: str) -> str:
+        """replay_student: the student and the released file."""
+        block = self.config.runs[run]
+        return canonical_json(
+            {"run": run, "student": _dump(self.config.students[block.student]), **self._source(block)}
         )
 
     def draw_episodes(self, dataset: str, episodes: str) -> str:
@@ -193,6 +204,8 @@ class Jobs:
 
     def _method(self, run: RunSettings) -> str:
         """The word in the column method: a scratch run is supervised, and frozen_random a control of image2point."""
+        if run.released is not None:
+            return "released"
         if run.method is not None:
             return self.config.methods[run.method].kind
         return "image2point" if run.arm in IMAGE_ARMS else "supervised"
@@ -238,7 +251,11 @@ class Jobs:
         """The suite and its seeds, where each job's cost was written, and what must be disjoint."""
         suite, seeds = self.config.suite, list(self.config.chosen.seeds)
         costs, disjoint = cost_entries(self.graph), self.disjoint_sets()
-        return canonical_json({"suite": suite, "seeds": seeds, "cost": costs, "disjoint": disjoint})
+        told = {"suite": suite, "seeds": seeds, "cost": costs, "disjoint": disjoint}
+        matches = {
+            run: self.config.runs[run].matches for run in self.config.chosen.runs if self.config.runs[run].longer
+        }
+        return canonical_json({**told, "matches": matches} if matches else told)
 
     def draw_report(self) -> str:
         """The suite, its seeds, one digest of every block it rests on, what its runs' weights saw, and where steps to a
@@ -268,6 +285,8 @@ class Jobs:
             sets += [[name, ["train", "val", "test"]] for name in others]
             name = f"{run_name} on {self.graph.protocol(run_name, task, dataset)}"
             row = {"row": name, "sets": sets, "distilled": run.dataset or ""}
+            places = {name: self.config.datasets[name].place for name in (dataset, *others)}
+            row |= {"places": places} if others and all(places.values()) else {}
             if row not in rows:
                 rows.append(row)
         return rows

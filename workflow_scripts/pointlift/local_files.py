@@ -36,7 +36,8 @@ def _wanted(graph: Graph) -> list[tuple[str, str]]:
     used = {graph.config.runs[run].image_model for run in graph.config.chosen.runs} - {None}
     for teacher in sorted(str(name) for name in used):
         wanted += [(f"teachers.{teacher}.{key}", file) for key, file in teachers[teacher].local_files().items()]
-    return wanted
+    released = {name: graph.config.runs[name].released for name in graph.config.chosen.runs}
+    return wanted + [(f"runs.{name}.released", block.file) for name, block in released.items() if block is not None]
 
 
 def _owner(graph: Graph, key: str) -> str:

@@ -30,7 +30,8 @@ def _local_files(graph: Graph) -> str:
     """The word that a suite needs whose archives or weights are local files."""
     teachers = [graph.config.teachers[run.image_model] for run in _runs(graph) if run.image_model is not None]
     archives = [graph.config.datasets[name].archive for name in graph.datasets_used]
-    return " DATA=<folder of archives>" if any(archives) or any(t.local_files() for t in teachers) else ""
+    local = any(t.local_files() for t in teachers) or any(run.released for run in _runs(graph))
+    return " DATA=<folder of archives>" if any(archives) or local else ""
 
 
 def _runs(graph: Graph) -> list[RunSettings]:
@@ -40,7 +41,8 @@ def _runs(graph: Graph) -> list[RunSettings]:
 def _card(graph: Graph, name: str) -> Card:
     run, config = graph.config.runs[name], graph.config
     tasks = [task for own, task, _ in graph.evaluations if own == name]
-    finetuned = [task for own, task, dataset in graph.evaluations if own == name and graph.finetunes(task, dataset)]
+    met = [] if run.replays else [(task, dataset) for own, task, dataset in graph.evaluations if own == name]
+    finetuned = [task for task, dataset in met if graph.finetunes(task, dataset)]
     dataset = config.datasets[run.dataset] if run.dataset is not None else None
     every_point = getattr(dataset, "subsample", None) == "all"
     return {
@@ -77,6 +79,9 @@ def _learned_from(graph: Graph, run: RunSettings) -> list[Card]:
     if run.form == "joint":
         return []
     found = [] if run.method is None else [_of_dataset(graph, str(run.dataset), "shapes it was distilled on")]
+    if run.released is not None:
+        what = f"weights that others released, file {run.released.file}; their pretraining saw {run.released.saw}"
+        found += [{"name": run.released.layout, "what": what, "made_here": False}]
     if run.image_model is not None:
         teacher, word = graph.config.teachers[run.image_model], "teacher" if run.inflation is None else "2D weights"
         found += [_of_teacher(run.image_model, teacher, word)]

@@ -10,6 +10,7 @@ from pointlift.contracts.image_weights import IMAGE_ARMS
 from pointlift.contracts.rig_blocks import CameraRigSettings
 from pointlift.contracts.settings import Settings
 from pointlift.geometry.cameras import num_views
+from pointlift.released_mistakes import network_mistakes
 
 if TYPE_CHECKING:
     from pointlift.configuration import Config
@@ -22,6 +23,7 @@ def run_mistakes(config: Config, name: str, run: RunSettings) -> list[str]:
         *_arm_mistakes(config, name, run),
         *_start_mistakes(config, name, run),
         *_image_mistakes(config, name, run),
+        *network_mistakes(config, name, run),
     ]
 
 
@@ -175,6 +177,29 @@ def missing_starts(config: Config, name: str, suite: SuiteSettings) -> list[str]
         for run_name in suite.runs
         if (start := config.runs[run_name].init) is not None and start not in suite.runs
     ]
+
+
+def matching_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:
+    """Runs that are trained for longer to match another: with it in the suite, and on tasks that say how much."""
+    found = []
+    for run_name in suite.runs:
+        run = config.runs[run_name]
+        if run.matches is None:
+            continue
+        key, other = f"suites.{name}.runs: {run_name!r} matches {run.matches!r}", config.runs.get(run.matches)
+        if other is None or run.matches not in suite.runs:
+            found.append(f"{key}, which is not among them; name it too")
+        elif (other.student, other.form) != (run.student, "transfer") or other.method is None:
+            found.append(f"{key}, which must be a transfer run that distils the same student ({run.student})")
+        for task in [config.tasks[one] for one in suite.task_names() if run_name in suite.runs_of(one)]:
+            if task.kind not in run.longer:
+                found.append(
+                    f"{key} on tasks {', '.join(sorted(run.longer))}, and meets one of kind {task.kind}; add it to "
+                    f"runs.{run_name}.longer where it finetunes, else write {{task: ..., runs: [...]}} without the run"
+                )
+            elif not task.finetunes:
+                found.append(f"{key} on {task.kind}, which trains no student: nothing is longer there")
+    return found
 
 
 def idle_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[str]:

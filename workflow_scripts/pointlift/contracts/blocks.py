@@ -154,6 +154,7 @@ class FinetuningSettings(TaskSettings):
 
 Arm = Literal[
     "scratch",
+    "scratch_matched",
     "control",
     "mcd",
     "all_visible",
@@ -202,7 +203,20 @@ class RunSettings(Settings):
     recalibrate: bool = False
     """True: finetuning estimates those statistics anew on the task's train split. In regime io, which keeps them,
     before its first step; in the others before every look at val and test."""
-    added_later: ClassVar[tuple[str, ...]] = ("inflation", "regime", "recalibrate")
+    released: ReleasedSettings | None = None
+    """A checkpoint of others that its student is filled with: as it is (arm replayed), or to be finetuned."""
+    matches: str | None = None
+    """Of arm scratch_matched: the distilled run whose time it is given. It starts from random weights and is finetuned
+    for longer, so that it costs what distillation and finetuning of that run cost together."""
+    longer: dict[str, Annotated[float, Field(ge=1.0, le=1000.0)]] = Field(default_factory=dict)
+    """Of arm scratch_matched: by kind of task, how many times the epochs of its recipe it is finetuned for. Measured:
+    the report shows the seconds of both runs, and their ratio."""
+    added_later: ClassVar[tuple[str, ...]] = ("inflation", "regime", "recalibrate", "matches", "longer", "released")
+
+    @property
+    def replays(self) -> bool:
+        """Whether a released classifier answers by its own head: it is not trained here."""
+        return self.arm == "replayed"
 
     @property
     def image_model(self) -> str | None:
@@ -212,8 +226,16 @@ class RunSettings(Settings):
     @model_validator(mode="after")
     def _image_weights(self) -> RunSettings:
         mistake = image_arm_mistake(self.arm, self.inflation, self.regime, self.recalibrate)
+        mistake = mistake or released_mistake(self.arm, self.released)
         if mistake is not None:
             raise ValueError(mistake)
+        return self
+
+    @model_validator(mode="after")
+    def _matched(self) -> RunSettings:
+        told = (self.arm == "scratch_matched", self.matches is not None, bool(self.longer))
+        if any(told) and not all(told):
+            raise ValueError("arm scratch_matched says which run it matches, and by kind of task how much longer it is")
         return self
 
     @model_validator(mode="after")
@@ -221,10 +243,15 @@ class RunSettings(Settings):
         given = [key for key in ("init", "teacher", "rig", "dataset", "recipe") if getattr(self, key) is not None]
         own = {"transfer": ("dataset", "recipe"), "joint": ()}[self.form]
         if self.method is None:
-            if given or self.form == "joint" or self.arm not in ("scratch", *IMAGE_ARMS):
+            if (
+                given
+                or self.form == "joint"
+                or self.arm not in ("scratch", "scratch_matched", *IMAGE_ARMS, *RELEASED_ARMS)
+            ):
                 raise ValueError(
                     "a run without a method is arm scratch, form transfer, without init, teacher, rig, dataset, recipe"
                     f"; or, where its student takes 2D weights, arm {', '.join(IMAGE_ARMS)}"
+                    f"; or, with a released file, arm {' or '.join(RELEASED_ARMS)}"
                 )
         elif sorted(set(given) & {"dataset", "recipe"}) != sorted(own):
             raise ValueError(
@@ -238,7 +265,7 @@ class RunSettings(Settings):
             raise ValueError(
                 "arm init_point_mae is the one that starts from another run: it has init, no other arm has"
             )
-        elif self.arm in ("scratch", *IMAGE_ARMS):
+        elif self.arm in ("scratch", "scratch_matched", *IMAGE_ARMS, *RELEASED_ARMS):
             raise ValueError(f"arm {self.arm} has no method")
         elif self.arm == "control" and self.form != "joint":
             raise ValueError("arm control (distillation weight 0) is for form joint; use arm scratch for transfer")

@@ -18,8 +18,7 @@ Layout = Literal["point_mae", "point_mae_pretrained", "point_bert", "point_bert_
 PRETRAINED: tuple[Layout, ...] = ("point_mae_pretrained", "point_bert_pretrained")
 #: replayed: a released classifier as it is, its own head answers. init_released: a released encoder as the start.
 RELEASED_ARMS = ("replayed", "init_released")
-#: What its pretraining saw (labels and shapes of downstream sets are in the hybrid sets of some). labelled: nothing but
-#: the labelled train split of the set it names classes of.
+#: What its pretraining saw. The hybrid sets of some hold shapes, or shapes and labels, of the sets that are judged.
 Saw = Literal["shapenet-only", "hybrid", "labelled-hybrid", "labelled"]
 
 _GROUPS: dict[str, Any] = {"kind": "point_transformer", "centres": "farthest_off_origin"}
@@ -34,18 +33,18 @@ WANTED: dict[Layout, dict[str, Any]] = {
 }
 
 
-class ReleasedSettings(Settings):
-    """A released file that a run's student is filled with."""
+class ReleasedFile(Settings):
+    """Where released weights lie, and how."""
 
     file: str
     """Below ``paths.archives``; a torch file of tensors, or safetensors. Nothing in it is run."""
     layout: Layout
     """Whose key names it has: a classifier's (arm replayed), or those of a pretrained encoder (arm init_released)."""
-    saw: Saw
-    """What its pretraining saw, by its authors: shapenet-only, hybrid, labelled-hybrid; labelled: trained on the labels
-    of one train split alone. Rows carry it: they are compared with others that saw the same."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the file; another one is refused."""
+    head_classes: int | None = Field(default=None, ge=1)
+    """Classes that its head names, where they are more than the dataset has: the first are the dataset's, and an answer
+    among the others is wrong (Point-BERT's settings for the 15 classes of ScanObjectNN say 40). None: as many."""
 
     @field_validator("file")
     @classmethod
@@ -53,6 +52,14 @@ class ReleasedSettings(Settings):
         if not file or file.startswith(("/", "~")) or ".." in file.split("/"):
             raise ValueError("a released file is named from paths.archives on, e.g. released/modelnet_1k.pth")
         return file
+
+
+class ReleasedSettings(ReleasedFile):
+    """A released file that a run's student is filled with."""
+
+    saw: Saw
+    """What its pretraining saw, by its authors: shapenet-only, hybrid, labelled-hybrid; labelled: trained on the labels
+    of one train split alone. Rows carry it: they are compared with others that saw the same."""
 
 
 def released_mistake(arm: str, released: ReleasedSettings | None) -> str | None:

@@ -18,6 +18,7 @@ from pointlift.contracts.files import write_text
 from pointlift.contracts.hashing import canonical_json
 from pointlift.contracts.image_weights import InflationSettings
 from pointlift.contracts.recipe import Recipe
+from pointlift.contracts.released import ReleasedFile
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.distillation.pairs import Pairs, prepare
 from pointlift.distillation.projector import save_projector
@@ -42,6 +43,8 @@ class DistillationSettings(BaseSettings):
     """2D weights that a student without a method starts from."""
     source: dict[str, Any] | None = None
     """The teacher block that has them."""
+    released: ReleasedFile | None = None
+    """A file that others released, which a student without a method is filled with."""
 
     @model_validator(mode="after")
     def _whole(self) -> DistillationSettings:
@@ -51,6 +54,8 @@ class DistillationSettings(BaseSettings):
             raise ValueError("a student, method or source block needs the key kind")
         if (self.inflation is None) != (self.source is None) or (self.inflation and self.method):
             raise ValueError("inflation goes with its source, and with no method")
+        if self.released is not None and (self.method is not None or self.inflation is not None):
+            raise ValueError("released weights go with no method and no inflation")
         return self
 
 
@@ -121,8 +126,9 @@ def judge(model: Distillation, data: TensorData, batch_size: int = 64) -> dict[s
 
 
 def leave_settings(folder: Path, settings: DistillationSettings, origins: Mapping[str, Origin]) -> None:
-    """``settings.json``: what was asked for and, of a student that starts from 2D weights, each tensor's origin."""
+    """``settings.json``: what was asked for and, of a student that starts from weights of others, each one's origin."""
     left_out = {"inflation", "source"} if settings.inflation is None else set()
+    left_out |= {"released"} if settings.released is None else set()
     told: dict[str, Any] = settings.model_dump(mode="json", exclude=left_out)
     if origins:
         told["origins"] = {name: f"{origin.source}: {origin.how}" for name, origin in origins.items()}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pointlift.contracts.errors import ArtifactError, ConfigError
 from pointlift.contracts.hashing import file_sha256
-from pointlift.contracts.released import PRETRAINED, ReleasedSettings, student_mistakes
+from pointlift.contracts.released import PRETRAINED, ReleasedFile, student_mistakes
 from pointlift.operators.inflation import Origin
 from pointlift.operators.weight_files import listed, read_weights, without_counters
 from pointlift.students.released_layouts import HEADS, LEFT_OUT, Piece, build_head, dgcnn_twins, encoder_pieces
@@ -22,7 +22,7 @@ _CLASS_TOKENS = ("class_token", "class_position")
 
 
 def fill_released(
-    student: nn.Module, block: Mapping[str, Any], path: Path, settings: ReleasedSettings
+    student: nn.Module, block: Mapping[str, Any], path: Path | None, settings: ReleasedFile
 ) -> tuple[nn.Module | None, dict[str, Origin]]:
     """Fill ``student``, in place, from a released file: its head (None of an encoder alone), and each tensor's origin.
 
@@ -34,6 +34,8 @@ def fill_released(
     wrong = student_mistakes(settings.layout, dict(block))
     if wrong:
         raise ConfigError(f"the student is not the network of layout {settings.layout}: {'; '.join(wrong)}")
+    if path is None:
+        raise ConfigError(f"{settings.file}: where it lies was not given")
     if settings.sha256 is not None and path.is_file() and file_sha256(path) != settings.sha256:
         raise ArtifactError(f"{path}: not the file whose sha256 the run's block names; get that one, or mend the block")
     found = without_counters(read_weights(path))
@@ -53,14 +55,14 @@ def _how(piece: Piece) -> str:
     return "copied" if len(piece.theirs) == 1 else "the bias before a batch norm is in its running mean"
 
 
-def _head(settings: ReleasedSettings, student: nn.Module, found: Mapping[str, Tensor]) -> nn.Module:
+def _head(settings: ReleasedFile, student: nn.Module, found: Mapping[str, Tensor]) -> nn.Module:
     """A head for as many classes as the file's last layer has; for any number where it has none, which is then told."""
     bias = found.get(f"{list(HEADS[settings.layout].values())[-1]}.bias", torch.zeros(1))
     width: int = student.width  # type: ignore[assignment]
     return build_head(settings.layout, width, bias.numel())
 
 
-def _head_pieces(settings: ReleasedSettings, head: nn.Module) -> list[Piece]:
+def _head_pieces(settings: ReleasedFile, head: nn.Module) -> list[Piece]:
     names = HEADS[settings.layout]
     ours = (name for name in without_counters(head.state_dict()))
     parts = [name.partition(".") for name in ours]
@@ -72,7 +74,7 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 def _made(
-    both: nn.Module, pieces: list[Piece], found: Mapping[str, Tensor], settings: ReleasedSettings, path: Path
+    both: nn.Module, pieces: list[Piece], found: Mapping[str, Tensor], settings: ReleasedFile, path: Path
 ) -> dict[str, Tensor]:
     """Our tensors by name. Raises ``ArtifactError`` for all that is missing, over, differs or is of another shape."""
     wanted = without_counters(both.state_dict())
@@ -111,7 +113,7 @@ def _try(piece: Piece, found: Mapping[str, Tensor]) -> Tensor | None:
         return None
 
 
-def _left_out(settings: ReleasedSettings) -> tuple[str, ...]:
+def _left_out(settings: ReleasedFile) -> tuple[str, ...]:
     return LEFT_OUT.get(settings.layout, ())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.released import ReleasedSettings
+from pointlift.contracts.released import ReleasedFile
 from pointlift.contracts.settings import Settings as BaseSettings
 from pointlift.contracts.stages import write_stage
 from pointlift.operators.checkpoint import save_student
@@ -24,7 +24,7 @@ class ReplaySettings(BaseSettings):
 
     run: str
     student: dict[str, Any]
-    released: ReleasedSettings
+    released: ReleasedFile
 
 
 class Replayed(nn.Module):
@@ -42,19 +42,14 @@ class Replayed(nn.Module):
 
 
 def replay(
-    model: Replayed, shapes: Shapes, told: dict[str, Any], outputs: Sequence[Path], *, device: str, threads: int
+    model: Replayed, shapes: Shapes, settings: ReplaySettings, outputs: Sequence[Path], *, device: str, threads: int
 ) -> None:
-    """Write the answers on the test split, and beside them the weights, with ``told``: one folder per path, all alike.
+    """Write the answers on the test split, and beside them the weights: one folder per path, all alike.
 
     The answers are a shard of ``predictions`` of one look, none of val: there is nothing to choose. Raises
-    ``ArtifactError`` for a head that names another number of classes than the dataset has.
+    ``ArtifactError`` for a head that names another number of classes than the dataset has, or than the block says.
     """
-    last: nn.Linear = list(model.head.children())[-1]  # type: ignore[assignment]
-    if last.out_features != shapes.num_classes:
-        raise ArtifactError(
-            f"{told['released']['file']}: its head names {last.out_features} classes, and the dataset has "
-            f"{shapes.num_classes}; replay it on the dataset whose classes it was trained on"
-        )
+    _require_classes(model.head, settings.released, shapes.num_classes)
     rows, machine = shapes.rows("test"), choose_device(device)
     with reproducible(machine, threads):
         logits = run_batched(model.to(machine), shapes.values[rows], machine)
@@ -66,5 +61,16 @@ def replay(
     }
     for output in outputs:
         deployed = nn.ModuleDict({"student": model.student, "head": model.head})
-        save_student(output.with_name("weights.safetensors"), deployed.cpu(), told)
+        save_student(output.with_name("weights.safetensors"), deployed.cpu(), settings.model_dump(mode="json"))
         write_stage(output, "predictions", [shapes.ids[row] for row in rows], arrays, num_train=0)
+
+
+def _require_classes(head: nn.Module, released: ReleasedFile, num_classes: int) -> None:
+    last: nn.Linear = list(head.children())[-1]  # type: ignore[assignment]
+    wanted = released.head_classes or num_classes
+    if wanted < num_classes or last.out_features != wanted:
+        said = "" if released.head_classes is None else f", and the run's block says head_classes: {wanted}"
+        raise ArtifactError(
+            f"{released.file}: its head names {last.out_features} classes, the dataset has {num_classes}{said}; replay "
+            "it on the dataset whose classes it was trained on (head_classes: where it names some more)"
+        )
