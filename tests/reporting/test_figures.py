@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointlift.reporting.figures import interval_bar, line_chart, nice_ticks, thin
+from pointlift.reporting.figures import Mark, interval_bar, line_chart, mark_chart, nice_ticks, thin
 
 
 def _points(svg: str) -> list[tuple[float, float]]:
@@ -66,3 +66,33 @@ def test_the_bar_shows_where_zero_lies() -> None:
     assert "within" in interval_bar(0.1, -0.05, 0.2, 0.2)
     assert "range" not in interval_bar(0.1, None, None, 0.2)
     assert 'cx="88.0"' in interval_bar(0.1, 0.05, 0.2, 0.2)  # half of the extent, half way from 60 to 116
+
+
+def _labels(chart: str, kind: str) -> list[dict[str, str]]:
+    tags = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in re.findall(r"<[^>]+>", chart)]
+    return [attributes for attributes in tags if attributes.get("class") == kind]
+
+
+def test_every_mark_has_a_name_that_hides_no_other_and_is_read_aloud() -> None:
+    marks = [Mark(f"run {i}", x=1.0 + i % 3, y=0.5, spread=0.01, hollow=i == 0) for i in range(16)]
+    chart = mark_chart("accuracy", "CPU minutes", marks)
+    heights = sorted(float(name["y"]) for name in _labels(chart, "name"))
+    assert len(heights) == 16
+    assert min(b - a for a, b in pairwise(heights)) >= 11
+    assert all(f"run {i}: {1 + i % 3} CPU minutes, 0.5" in chart for i in range(16))
+    assert len(_labels(chart, "mark hollow")) == 1
+
+
+def test_marks_stand_where_their_numbers_are() -> None:
+    chart = mark_chart("accuracy", "GPU hours", [Mark("a", 0.0, 0.2), Mark("b", 2.0, 0.4), Mark("c", 4.0, 0.6)])
+    places = [(float(mark["cx"]), float(mark["cy"])) for mark in _labels(chart, "mark")]
+    (xa, ya), (xb, yb), (xc, yc) = sorted(places)
+    assert xb - xa == pytest.approx(xc - xb, abs=0.2)
+    assert ya - yb == pytest.approx(yb - yc, abs=0.2)
+    assert ya > yb > yc
+
+
+def test_marks_of_one_place_and_names_from_outside_are_drawn() -> None:
+    chart = mark_chart("<b>", "CPU minutes", [Mark("<script>", 0.0, 0.5), Mark("b", 0.0, 0.5)])
+    assert "<script>" not in chart
+    assert "nan" not in chart

@@ -1,3 +1,4 @@
+import json
 import random
 import re
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ from pointlift.reporting.page import render_page
 from pointlift.reporting.provenance import flatten
 from pointlift.reporting.slices import PageSettings
 from pointlift.reporting.summary import summary_rows
-from pointlift.reporting.tables import Row
+from pointlift.reporting.tables import COST_COLUMNS, Row
 from reporting.fixture_metrics import draw_outcomes, make_metrics, suite_metrics
 
 EVIL = "<script>alert('x')</script>"
@@ -175,3 +176,72 @@ def test_an_empty_suite_still_makes_a_page() -> None:
     page = render_page(settings, **nothing, provenance={})
     assert "Nothing was measured." in page
     assert len(page.encode()) < 20_000
+
+
+def _cost(run: str, phase: str, wall: float, task: str = "", dataset: str = "") -> Row:
+    row = dict.fromkeys(COST_COLUMNS, "") | {"run": run, "phase": phase, "task": task, "dataset": dataset}
+    row |= {"jobs": "2", "measured": "2", "wall_s": str(wall), "cpu_hours": str(wall / 3600), "gpu_hours": "0"}
+    return row | {"cache_bytes": "3000000", "parameters": "4321", "peak_rss_mb": "256"}
+
+
+def _with(**more: Any) -> str:
+    metrics = suite_metrics([0, 1])
+    origins = more.pop("origins", ())
+    nothing: dict[str, Any] = {name: [] for name in ("cost", "quarantine", "trainings", "sheets")}
+    return render_page(
+        PageSettings.model_validate_json(json.dumps({"suite": "mini", "seeds": [0, 1], "origins": origins})),
+        summary=summary_rows("mini", metrics),
+        leaderboard=leaderboard_rows("mini", metrics),
+        provenance={},
+        **{**nothing, **more},
+    )
+
+
+def test_cost_stands_beside_the_score_and_in_a_chart_that_can_be_read_aloud() -> None:
+    cost = [_cost("mcd", "train_student", 120), _cost("mcd", "finetune_student", 60, "classification", "down")]
+    cost += [_cost("scratch", "finetune_student", 60, "classification", "down")]
+    page = _with(cost=cost)
+    seen = re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", page)
+    assert ("seconds", "90.0") in seen
+    assert ("CPU min", "1.50") in seen
+    assert {("parameters", "4,321"), ("peak MB", "256"), ("cache MB", "6.00")} <= set(seen)
+    mean = next(row["mean"] for row in leaderboard_rows("mini", suite_metrics([0, 1])) if row["run"] == "mcd")
+    (label,) = [text for text in re.findall('aria-label="([^"]+)"', page) if "over CPU minutes per seed" in text]
+    assert f"mcd: 1.5 CPU minutes, {float(mean):.4g}" in label
+    assert "shuffled" not in label
+
+
+def test_pulled_artifacts_without_measurements_have_dashes_and_no_chart() -> None:
+    page = _with()
+    assert set(re.findall(r"<dt>seconds</dt><dd>([^<]+)</dd>", page)) == {"\N{EN DASH}"}
+    assert "Accuracy beside cost" not in page
+
+
+def test_a_matched_run_shows_its_ratio() -> None:
+    cost = [_cost(run, "train_student", wall) for run, wall in (("mcd", 100), ("scratch", 104))]
+    page = _with(cost=cost, origins=[{"run": "scratch", "saw": "none", "matches": "mcd"}])
+    assert "<dt>seconds / mcd&#39;s</dt><dd>1.04</dd>" in page
+
+
+def test_every_row_says_what_its_weights_saw_and_every_table_what_was_not_looked_for() -> None:
+    origins = [{"run": "mcd", "saw": "in-graph", "label": "in-graph: up", "sets": [["distillation", "up"]]}]
+    page = _with(origins=origins)
+    assert "<dt>saw</dt><dd>in-graph: up</dd>" in page
+    assert page.count("<dt>saw</dt><dd>not told</dd>") == 3
+    assert page.count("No near-duplicate audit was made between down and up, nor within down.") == 1
+    assert page.count("would have been found four times in five") == 1
+
+
+def test_numbers_of_others_stand_beside_ours_only_where_they_were_measured_alike() -> None:
+    row = {"system": "Some-Net", "task": "classification", "metric": "accuracy", "dataset": "Down", "value": "0.9120"}
+    row |= {"sd": "", "protocol": "down/12-8/transfer", "selection": "last", "votes": "0", "seeds": "one"}
+    row |= {"source": "its paper", "verified": "R"}
+    tuned = row | {"system": "Tuned-Net", "selection": "oracle_test", "value": "0.9870"}
+    before, fold = _with(reported=[row, tuned]).split("Reported by others")
+    assert "Some-Net" in before
+    assert "recalled, not looked up" in before
+    assert "Tuned-Net" not in before
+    assert "Tuned-Net" in fold
+    assert "oracle_test" in fold
+    other = row | {"protocol": "down/other/transfer"}
+    assert "Some-Net" not in _with(reported=[other])

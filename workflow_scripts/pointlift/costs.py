@@ -91,10 +91,10 @@ def _run_jobs(graph: Graph) -> Iterator[Entry]:
         yield from _seed_jobs(graph, "train_student", [run], _cache(graph, run), run=run)
     for run, task, dataset in graph.evaluations:
         protocol = graph.protocol_in_path(run, task, dataset)
-        about = {"run": run, "task": task, "dataset": dataset}
+        about: Entry = {"run": run, "task": task, "dataset": dataset}
         if graph.finetunes(task, dataset):
             words = [run, task, dataset, protocol]
-            phase = "replay_student" if getattr(graph.config.runs[run], "replays", False) else "finetune_student"
+            phase = "replay_student" if graph.config.runs[run].replays else "finetune_student"
             yield from _seed_jobs(graph, phase, words, _cache(graph, run, dataset), **about)
         else:
             answers = graph.answers(run, task, dataset)

@@ -24,7 +24,7 @@ def _origin(graph: Graph, name: str) -> Origin:
     told: Origin = {"run": name, **_saw(graph, run), "sets": sets}
     if starts:
         told["starts_from"] = starts
-    if getattr(run, "matches", None) is not None:
+    if run.matches is not None:
         told["matches"] = run.matches
     return told
 
@@ -36,10 +36,10 @@ def _starts(graph: Graph, run: RunSettings) -> list[str]:
 
 def _saw(graph: Graph, run: RunSettings) -> Origin:
     """The label, and beside it in words: whose weights, made of what."""
-    released = getattr(run, "released", None)
-    if released is not None:
-        label = f"{released.saw}: weights that others released"
-        return {"saw": released.saw, "label": label, "told": "weights that others released, as they describe them"}
+    if run.released is not None:
+        saw = run.released.saw
+        told = f"what the authors say of the weights that they released, {run.released.file}"
+        return {"saw": saw, "label": f"{saw}: released weights", "told": told}
     if run.inflation is not None:
         source = run.inflation.source
         weights = weights_source(graph.config.teachers[source])
@@ -75,5 +75,5 @@ def _sets(graph: Graph, runs: list[RunSettings]) -> list[list[str]]:
             found.append(["teacher", teacher.training.dataset])
         if teacher is not None and "published" in weights_source(teacher):
             found.append(["published", str(run.image_model)])
-        found += [["published", run.student]] if getattr(run, "released", None) is not None else []
+        found += [["published", run.released.file]] if run.released is not None else []
     return [pair for number, pair in enumerate(found) if pair not in found[:number]]

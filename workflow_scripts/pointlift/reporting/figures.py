@@ -109,8 +109,9 @@ def _named_mark(mark: Mark, plot: _Plot, line: float) -> list[Markup]:
     if mark.spread:
         ends = [plot.place(mark.x, mark.y + side * mark.spread).split(",")[1] for side in (-1, 1)]
         parts.append(Markup('<line class="whisker" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, *ends))
-    shape = Markup('<circle class="mark{}" cx="{}" cy="{}" r="4"><title>{}</title></circle>')
-    parts.append(shape.format(" hollow" if mark.hollow else "", x, y, mark.name))
+    kind, radius = ("mark hollow", 6) if mark.hollow else ("mark", 4)  # a ring shows around a mark of the same place
+    shape = Markup('<circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>')
+    parts.append(shape.format(kind, x, y, radius, mark.name))
     parts.append(Markup('<text class="name" x="{}" y="{:.1f}">{}</text>').format(_WIDTH + 6, line + 3.5, mark.name))
     return parts
 
