@@ -6,6 +6,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from pointlift.geometry.sampling import farthest_point_order, stored_order
+from pointlift.operators import neighbours
 from pointlift.operators.neighbours import (
     ball_query,
     choose_centres,
@@ -222,3 +223,41 @@ def test_first_points_of_a_ball_are_those_of_a_loop():
             assert row.tolist() == inside + inside[:1] * (5 - len(inside))
     few = first_in_ball(queries, points[:, :3], 9.0, 5)
     assert few.tolist() == [[[0, 1, 2, 0, 0]] * 7] * 2
+
+
+def grid(count):
+    axis = torch.linspace(-1, 1, round(count ** (1 / 3)))
+    return torch.cartesian_prod(axis, axis, axis)[None].repeat(2, 1, 1)
+
+
+HARD_CLOUDS = {
+    "random": clouds(2, 600, dtype=torch.float32),
+    "every distance many times": grid(729),
+    "filled up with repeats": clouds(2, 60, dtype=torch.float32).repeat(1, 10, 1),
+    "far from the origin": clouds(2, 600, dtype=torch.float32) + 1000.0,
+    "too small to be squared": clouds(2, 600, dtype=torch.float32) * 1e-21,
+    "on a plane": clouds(2, 600, dtype=torch.float32) * torch.tensor([1.0, 1.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("name", HARD_CLOUDS)
+@pytest.mark.parametrize("among", [True, False])
+@pytest.mark.parametrize("count", [1, 7, 32])
+def test_a_tree_finds_the_same_bits_as_all_distances(name, among, count, monkeypatch):
+    points = HARD_CLOUDS[name]
+    query = points[:, ::3] if among else points[:, ::3] * 0.9 + points.mean()
+    monkeypatch.setattr(neighbours, "_TREE_PAYS", 2**62)
+    wanted = neighbours._nearest_of(query, points, count)
+    monkeypatch.setattr(neighbours, "_TREE_PAYS", 0)
+    searched = []
+    monkeypatch.setattr(neighbours, "cKDTree", lambda *a, **k: searched.append(1) or cKDTree(*a, **k))
+    found = neighbours._nearest_of(query, points, count)
+    assert len(searched) == len(points)
+    assert torch.equal(found[0], wanted[0]) and torch.equal(found[1], wanted[1])
+
+
+def test_points_that_are_no_numbers_are_not_handed_to_a_tree(monkeypatch):
+    monkeypatch.setattr(neighbours, "_TREE_PAYS", 0)
+    points = clouds(1, 200, dtype=torch.float32)
+    points[0, 3, 1] = torch.nan
+    assert nearest_neighbours(points, points, 4).shape == (1, 200, 4)

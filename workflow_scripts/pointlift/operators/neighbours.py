@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from pointlift.operators.bags import bag_sum
 from pointlift.operators.precision import full, full_precision
 
 _AT_ONCE = 2**24  # distances held in memory at a time: 64 MB of float32, and as much again while they are summed
+_TREE_PAYS = 2**17  # distances of a cloud, on a processor, from which a k-d tree finds the nearest points sooner
+_SPARE = 4  # candidates beyond those asked for: they settle ties and what rounding turns round
 _HOLE = 1e-3  # squared radius about the origin in which pointnet2_ops takes no centre
 CentreRule = Literal["farthest", "first", "farthest_off_origin"]
 _EXACT_WIDTH = 8  # up to this width distances are summed coordinate by coordinate, as the matrix product cancels digits
@@ -125,9 +128,13 @@ def first_in_ball(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: i
 def _nearest_of(query_BMC: Tensor, points_BNC: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Squared distances and indices (B, M, count) of the nearest points; so many queries at a time that memory holds.
 
-    The matrix of all distances of 1,024 queries among 20,000 points would be 80 MB a cloud, before the sorting.
+    The matrix of all distances of 1,024 queries among 20,000 points would be 80 MB a cloud, before the sorting. Large
+    clouds on a processor go through a k-d tree, to the same bits.
     """
     num_clouds, num_queries, num_points = len(query_BMC), query_BMC.shape[1], points_BNC.shape[1]
+    if _suits_tree(query_BMC, points_BNC, count):
+        found = [_nearest_by_tree(query, cloud, count) for query, cloud in zip(query_BMC, points_BNC, strict=True)]
+        return torch.stack([values for values, _ in found]), torch.stack([index for _, index in found])
     if num_clouds * num_queries * num_points <= _AT_ONCE or query_BMC.shape[2] > _EXACT_WIDTH:
         return _nearest(squared_distances(query_BMC, points_BNC), count)
     rows = max(1, _AT_ONCE // num_points)
@@ -136,6 +143,40 @@ def _nearest_of(query_BMC: Tensor, points_BNC: Tensor, count: int) -> tuple[Tens
         for several, cloud in zip(query_BMC, points_BNC, strict=True)
     ]
     squared, index = (torch.stack([torch.cat([part[k][0] for part in row]) for row in parts]) for k in (0, 1))
+    return squared, index
+
+
+def _suits_tree(query_BMC: Tensor, points_BNC: Tensor, count: int) -> bool:
+    """Finite float32 points of space on a processor, and enough of them."""
+    num_queries, num_points = query_BMC.shape[1], points_BNC.shape[1]
+    return (
+        num_queries * num_points >= _TREE_PAYS
+        and num_points >= 4 * count
+        and points_BNC.shape[2] == 3
+        and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (query_BMC, points_BNC))
+        and bool(torch.isfinite(query_BMC).all() and torch.isfinite(points_BNC).all())
+    )
+
+
+def _nearest_by_tree(query_M3: Tensor, points_N3: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """What ``_nearest`` finds for one cloud, (values, indices) (M, count), bit for bit.
+
+    The tree (Bentley 1975) gives candidates by float64 distances; they are sorted by our float32 ones, equals by index.
+    These differ by a millionth at most, so that a point left out can matter only where the farthest candidate is no
+    farther than that beyond the last one taken: such rows are searched whole.
+    """
+    query, points = query_M3.detach(), points_N3.detach()
+    tree = cKDTree(points.numpy(), balanced_tree=False, compact_nodes=False)
+    apart, candidates = tree.query(query.numpy(), k=count + _SPARE)
+    index = torch.from_numpy(candidates).sort(dim=1).values
+    squared, order = squared_distances(query[:, None], points[index]).squeeze(1).sort(dim=1, stable=True)
+    squared, index = squared[:, :count].contiguous(), index.gather(1, order)[:, :count]
+    left_out = torch.from_numpy(apart[:, -1] ** 2 * (1.0 - 1e-6) - 1e-30)
+    unsure = left_out <= squared[:, -1]
+    if unsure.any():
+        squared[unsure], index[unsure] = (
+            found[0] for found in _nearest(squared_distances(query[unsure][None], points[None]), count)
+        )
     return squared, index
 
 
