@@ -9,6 +9,7 @@ from pointlift import rooms
 from pointlift.contracts.command import Parser, run
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.settings import parse
+from pointlift.tasks.copies import told_apart
 from pointlift.tasks.evaluation import EvaluationSettings
 from pointlift.tasks.readers import reader_of
 from pointlift.tasks.shapes import read_prompts
@@ -29,7 +30,8 @@ def main(arguments: argparse.Namespace) -> None:
             raise ArtifactError("evaluate_task: this task needs --prompts, which encode_class_prompts makes")
         beside = [read_prompts(arguments.manifest, arguments.prompts)]
     for seed, answer, output in zip(settings.seeds, answers, arguments.output, strict=True):
-        settings.save(output, task.evaluate(read(arguments.manifest, answer), *beside), seed)
+        judgement = task.evaluate(read(arguments.manifest, answer), *beside)
+        settings.save(output, told_apart(judgement, arguments.manifest), seed)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 import evaluate_task
 import labelled_clouds
 from pointlift.contracts.errors import ArtifactError
-from pointlift.contracts.manifest import open_test_split
+from pointlift.contracts.manifest import OBJECT, open_test_split, write_manifest
 from pointlift.contracts.metrics import read_metrics
 from pointlift.contracts.stages import read_stage, write_stage
 
@@ -109,6 +109,18 @@ def test_the_projected_embedding_is_judged_where_asked(tmp_path, manifest, task)
     with pytest.raises(ArtifactError, match="bare: has no projected embeddings"):
         evaluate(manifest, task | {"of": "projected"}, [tmp_path / "bare"], [tmp_path / "3.json"], [0])
     assert not (tmp_path / "3.json").exists()
+
+
+@pytest.mark.parametrize("task", FROZEN, ids=lambda task: task["kind"])
+def test_every_task_tells_which_test_items_are_copies(tmp_path, manifest, task):
+    rows = open_test_split(manifest)
+    write_manifest(manifest, rows.assign(**{OBJECT: [f"of {i[:-1]}" for i in rows["shape_id"]]}))
+    answer = embeddings(manifest, tmp_path / "e", 0.02)
+    found = evaluate(manifest, task, [answer], [tmp_path / "0.json"], [0])[0]
+    assert found.clusters == tuple(f"of {i[:-1]}" for i in found.test_ids) and not found.copies_unknown
+    write_manifest(manifest, rows.assign(**{OBJECT: ""}))
+    found = evaluate(manifest, task, [answer], [tmp_path / "1.json"], [0])[0]
+    assert found.copies_unknown and found.clusters == ()
 
 
 def test_zero_shot_asks_the_projected_embedding(tmp_path, manifest):

@@ -175,3 +175,76 @@ def test_order_of_the_input_changes_nothing() -> None:
     metrics = suite_metrics([0, 1, 2])
     shuffled = random.Random(0).sample(metrics, len(metrics))
     assert leaderboard_rows("mini", metrics) == leaderboard_rows("mini", shuffled)
+
+
+def test_a_run_of_as_many_seconds_is_a_control_of_the_run_it_matches_alone() -> None:
+    runs = [make_metrics(name, "mcd", 0, draw_outcomes(0.7, seed)) for seed, name in enumerate(("mcd", "mcd_wide"))]
+    matched = make_metrics("longer", "scratch_matched", 0, draw_outcomes(0.6, 3))
+    pairs = _pairs(leaderboard_rows("mini", [*runs, matched], {"longer": "mcd"}))
+    assert ("mcd", "longer") in pairs and ("mcd_wide", "longer") not in pairs
+
+
+COPIES = tuple(f"object{index // 5:02d}" for index in range(60))
+
+
+def _row_of_mcd(**changes: object) -> Row:
+    rows = leaderboard_rows("sonn", _with_copies({"clusters": COPIES, **changes}))
+    return next(row for row in rows if row["run"] == "mcd")
+
+
+def _with_copies(ours: dict[str, object], theirs: dict[str, object] | None = None) -> list[Metrics]:
+    """A run and its control on 12 objects of 5 copies each, which are right or wrong together."""
+    metrics = []
+    for seed in (0, 1, 2):
+        outcomes = {run: np.repeat(draw_outcomes(rate, 10 + seed, 12), 5) for run, rate in (("mcd", 0.9), ("it", 0.5))}
+        metrics.append(make_metrics("mcd", "mcd", seed, outcomes["mcd"], **ours))
+        metrics.append(make_metrics("it", "scratch", seed, outcomes["it"], **(ours if theirs is None else theirs)))
+    return metrics
+
+
+def test_copies_of_one_object_count_together() -> None:
+    row, alone = _row_of_mcd(), _row_of_mcd(clusters=())
+    metrics = _with_copies({})
+    differences = np.mean([run.outcomes["accuracy"] for run in metrics[::2]], axis=0)
+    differences -= np.mean([run.outcomes["accuracy"] for run in metrics[1::2]], axis=0)
+    expected = paired_difference(differences, clusters=COPIES)
+    assert expected.interval is not None and expected.p_value is not None
+    assert float(row["delta_vs_control"]) == pytest.approx(expected.mean)
+    assert float(row["delta_ci95_low"]) == pytest.approx(expected.interval.low)
+    assert float(row["delta_ci95_high"]) == pytest.approx(expected.interval.high)
+    assert float(row["p_value"]) == pytest.approx(expected.p_value)
+    assert (row["objects"], alone["objects"]) == ("12", "")
+    assert float(row["p_value"]) > float(alone["p_value"])
+    assert float(row["detectable"]) > 1.5 * float(alone["detectable"])
+
+
+def test_every_item_its_own_object_and_no_objects_are_the_same_numbers() -> None:
+    names = tuple(f"own{index:02d}" for index in range(60))
+    assert _row_of_mcd(clusters=names) | {"objects": ""} == _row_of_mcd(clusters=())
+
+
+def test_copies_that_nobody_names_are_told() -> None:
+    unknown, alone = _row_of_mcd(clusters=(), copies_unknown=True), _row_of_mcd(clusters=())
+    assert unknown == alone | {"objects": "unknown"}
+
+
+@pytest.mark.parametrize("theirs", [{}, {"clusters": ("object99", *COPIES[1:])}])
+def test_a_run_and_a_control_that_disagree_about_copies_are_not_compared(theirs: dict[str, object]) -> None:
+    with pytest.raises(ArtifactError, match="mcd and it do not agree which test items are copies"):
+        leaderboard_rows("sonn", _with_copies({"clusters": COPIES}, theirs))
+
+
+def test_folds_are_no_copies() -> None:
+    folds = {"items": {"accuracy": tuple(f"fold{index}" for index in range(60))}}
+    assert _row_of_mcd(**folds) == _row_of_mcd(**folds, clusters=())
+
+
+def test_more_seeds_of_the_same_answers_are_no_more_items() -> None:
+    ours, theirs = draw_outcomes(0.8, 1), draw_outcomes(0.6, 2)
+    found = []
+    for seeds in ([0], [0, 1, 2, 3, 4]):
+        metrics = [make_metrics("mcd", "mcd", seed, ours) for seed in seeds]
+        metrics += [make_metrics("scratch", "scratch", seed, theirs) for seed in seeds]
+        row = next(row for row in leaderboard_rows("mini", metrics) if row["run"] == "mcd")
+        found.append({name: row[name] for name in ("delta_ci95_low", "delta_ci95_high", "p_value", "detectable")})
+    assert found[0] == found[1]

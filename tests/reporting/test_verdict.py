@@ -5,7 +5,7 @@ from pointlift.reporting.cells import cells
 from pointlift.reporting.leaderboard import leaderboard_rows
 from pointlift.reporting.summary import summary_rows
 from pointlift.reporting.verdict import measured, verdicts
-from reporting.fixture_metrics import draw_outcomes, make_metrics, suite_metrics
+from reporting.fixture_metrics import draw_outcomes, make_metrics, render_with, suite_metrics
 
 
 def _said(metrics: list[Metrics]) -> list[str]:
@@ -55,6 +55,19 @@ def test_seeds_count_only_where_run_and_control_share_them() -> None:
     strong, weak = draw_outcomes(0.9, 1), draw_outcomes(0.3, 2)
     assert "nothing here shows" in _said(_two([strong] * 6, [weak] * 4))[0]
     assert "higher than scratch" in _said(_two([strong] * 6, [weak] * 5))[0]
+
+
+def test_no_claim_rests_on_copies_that_nobody_names() -> None:
+    strong, weak = draw_outcomes(0.9, 1), draw_outcomes(0.3, 2)
+    runs = _two([strong] * 5, [weak] * 5)
+    assert "higher than scratch" in _said(runs)[0]
+    unknown = [run.model_copy(update={"copies_unknown": True}) for run in runs]
+    assert "nothing here shows" in _said(unknown)[0]
+    page = " ".join(render_with(unknown).split())
+    assert "Test items are copies of fewer objects, and nothing says which" in page
+    known = [run.model_copy(update={"clusters": tuple(f"o{n // 2}" for n in range(60))}) for run in runs]
+    assert "Test items are copies of 30 objects" in render_with(known) and "higher than scratch" in _said(known)[0]
+    assert "copies of" not in render_with(runs)
 
 
 def test_val_selection_makes_no_claim() -> None:

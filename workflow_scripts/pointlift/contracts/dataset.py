@@ -13,13 +13,15 @@ class Entry:
     """What is known of one shape beside its geometry.
 
     class_name : "" for a shape without a class; source_path : relative to the dataset's folder, "" where there is no
-    file; sha256 : of the source file's bytes (of the arrays where there is no file).
+    file; sha256 : of the source file's bytes (of the arrays where there is no file); object_name : of sets that hold
+    several copies of one object, the object this is a copy of, "" where nothing says which; None: it is its own.
     """
 
     class_name: str
     split: Literal["train", "val", "test"]
     source_path: str
     sha256: str
+    object_name: str | None = None
 
 
 class MeshArrays(Protocol):

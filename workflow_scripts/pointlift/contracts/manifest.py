@@ -6,6 +6,7 @@ What the shapes of a test split are is told to tasks alone: whoever learns canno
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.files import write_text
 
 COLUMNS = ["shape_id", "class_name", "label", "split", "shard", "source_path", "sha256"]
+#: One more column of sets that hold several copies of one object: which object a shape is of, empty where nobody says.
+OBJECT = "object_name"
 QUARANTINE_COLUMNS = ["shape_id", "stage", "reason"]
 SPLITS = ("train", "val", "test")
 UNLABELLED = -1
@@ -30,8 +33,9 @@ def shard_names(num_shapes: int, shard_size: int) -> list[str]:
 
 
 def write_manifest(path: Path, rows: pd.DataFrame) -> None:
-    """Write one row per shape, columns ``COLUMNS``; unlabelled: ``label`` -1, ``class_name`` empty."""
-    if list(rows.columns) != COLUMNS:
+    """Write one row per shape, columns ``COLUMNS``, and ``OBJECT`` in sets of copies; unlabelled: ``label`` -1,
+    ``class_name`` empty."""
+    if list(rows.columns) not in (COLUMNS, [*COLUMNS, OBJECT]):
         raise ArtifactError(f"{path}: a manifest has the columns {COLUMNS}, not {list(rows.columns)}")
     if rows["shape_id"].duplicated().any():
         raise ArtifactError(f"{path}: shape id {rows['shape_id'][rows['shape_id'].duplicated()].iloc[0]} stands twice")
@@ -42,15 +46,16 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """Read a manifest; every column is text except ``label`` (int64). What test shapes are is withheld.
 
     Their ``label`` is -1 and their ``class_name`` empty, as if nobody had labelled them; see ``open_test_split``.
+    There is no ``OBJECT``: copies are told apart by tasks alone.
     """
-    rows = _read_whole(path)
+    rows = _read_whole(path)[COLUMNS]
     test = rows["split"] == "test"
     rows.loc[test, "label"], rows.loc[test, "class_name"] = UNLABELLED, ""
     return rows
 
 
 def open_test_split(path: Path) -> pd.DataFrame:
-    """Read a manifest with what its test shapes are: for tasks, which judge, and for nobody who learns.
+    """Read a manifest with what its test shapes are, and ``OBJECT`` where it has copies: for tasks, which judge.
 
     Raises ``ClosedSplitError`` when an entry point or another room than tasks calls it.
     """
@@ -68,7 +73,7 @@ def labelled_classes(path: Path) -> list[tuple[int, str]]:
 
 
 def _read_whole(path: Path) -> pd.DataFrame:
-    rows = read_text_table(path, COLUMNS)
+    rows = read_text_table(path, COLUMNS, [OBJECT])
     rows["label"] = rows["label"].astype("int64")
     wrong = sorted(set(rows["split"]) - set(SPLITS))
     if wrong:
@@ -87,14 +92,17 @@ def read_quarantine(path: Path) -> pd.DataFrame:
     return read_text_table(path, QUARANTINE_COLUMNS)
 
 
-def read_text_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read a table of these columns, all text. Raises ``ArtifactError`` when it is missing or another one."""
+def read_text_table(path: Path, columns: list[str], perhaps: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table of these columns, all text; those of ``perhaps`` may stand behind them, all or none.
+
+    Raises ``ArtifactError`` when it is missing or another one.
+    """
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from None
-    if list(rows.columns) != columns:
+    if list(rows.columns) not in (columns, [*columns, *perhaps]):
         raise ArtifactError(f"{path}: has the columns {list(rows.columns)}, must have {columns}")
     return rows

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pointlift.contracts.dataset import Boxes, Dataset, PointCloud, PointDataset, Source
+from pointlift.contracts.dataset import Boxes, Dataset, Entry, PointCloud, PointDataset, Source
 from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import UnusableShapeError
 from pointlift.contracts.hashing import stable_seed
-from pointlift.contracts.manifest import COLUMNS, UNLABELLED
+from pointlift.contracts.manifest import COLUMNS, OBJECT, UNLABELLED
 from pointlift.contracts.shards import Array, Shard
 from pointlift.contracts.stages import STAGES, pack
 from pointlift.geometry import clouds
@@ -33,7 +33,7 @@ def load_shard(dataset: Dataset, ids: Sequence[str]) -> tuple[dict[str, Array], 
     centres, scales, quarantine = np.zeros((len(ids), 3)), np.ones(len(ids)), {}
     entries: dict[str, Any] = {}
     for row, shape_id in enumerate(ids):
-        entries[shape_id] = asdict(dataset.entry(shape_id))  # beside its shape, whose bytes are at hand
+        entries[shape_id] = _told(dataset.entry(shape_id))  # beside its shape, whose bytes are at hand
         try:
             source = dataset.load(shape_id)
             mesh, centres[row], scales[row] = normalise(Mesh(source.vertices, source.faces, source.part_label))
@@ -61,7 +61,7 @@ def load_points_shard(
     quarantine: dict[str, str] = {}
     entries: dict[str, Any] = {}
     for shape_id in ids:
-        entries[shape_id] = asdict(dataset.entry(shape_id))
+        entries[shape_id] = _told(dataset.entry(shape_id))
         try:
             cloud = _complete(dataset, clouds.check(dataset.load_points(shape_id)))
             rng = np.random.default_rng(stable_seed(shape_id, settings.seed, "points"))
@@ -83,6 +83,14 @@ def load_points_shard(
     arrays["valid"] = np.array([shape_id not in quarantine for shape_id in ids])
     of_points = {"semantic_names": list(dataset.semantic_names), "box_names": list(dataset.box_names)}
     return arrays, _attributes(dataset, entries, quarantine) | of_points
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    """What is known of a shape, by name; sets without copies tell nothing of objects."""
+    told = asdict(entry)
+    if entry.object_name is None:
+        del told["object_name"]
+    return told
 
 
 def _complete(dataset: PointDataset, cloud: PointCloud) -> PointCloud:
@@ -151,7 +159,8 @@ def manifest_rows(shards: Sequence[tuple[str, Shard]]) -> pd.DataFrame:
             entry = shard.attributes["entries"][shape_id]
             label = labels.get(entry["class_name"], UNLABELLED)
             rows.append({"shape_id": shape_id, "label": label, "shard": name, **entry})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    has_copies = any(OBJECT in row for row in rows)
+    return pd.DataFrame(rows, columns=[*COLUMNS, OBJECT] if has_copies else COLUMNS)
 
 
 def quarantine_rows(shards: Sequence[tuple[str, Shard]], stage: str) -> list[tuple[str, str, str]]:

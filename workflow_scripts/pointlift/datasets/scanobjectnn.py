@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pointlift.contracts.dataset import Entry, PointCloud
 from pointlift.contracts.dataset_blocks import PointDatasetSettings
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.hashing import file_sha256
 from pointlift.datasets.hdf5_clouds import Hdf5Clouds, num_rows, row_ids
+from pointlift.datasets.object_lists import read_objects
 from pointlift.datasets.source_folder import SplitName, require_below, require_counts, split_or_val
 from pointlift.geometry.clouds import turn_up
 
@@ -47,14 +48,34 @@ class Settings(PointDatasetSettings):
     """obj_bg: objects with what stands around them; obj_only: without; pb_t50_rs: shifted, rotated, scaled boxes."""
     num_points: int = Field(default=2048, ge=16, le=2048)
     val_share: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the train items that go to val, by a stable hash of the id. In pb_t50_rs about five items are copies of
-    one object, and the files do not say which: its val split holds copies of train objects."""
+    """Share of the train items that go to val, by a stable hash of the id; of the object where ``objects`` names it. In
+    pb_t50_rs about five items are copies of one object, and the files do not say which: without ``objects`` its val
+    split holds copies of train objects."""
+    objects: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    """File beside ``main_split`` that says which object each row is a copy of: lines ``split,row,object`` under this
+    header, split train or test, rows counted from 0. For pb_t50_rs alone. Intervals and p values then hold objects for
+    independent, not their copies. The h5 files do not say it; whoever has the raw archive can."""
+    objects_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of that file; it decides what an interval is, so that it must be given with it."""
     train_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the variant's train file; where it is given, another file is refused."""
     test_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     partial: bool = False
     """True: the files hold a part of the set; the protocol says so."""
     needs_files: ClassVar[bool] = True
+    added_later: ClassVar[tuple[str, ...]] = ("objects", "objects_sha256")
+
+    @model_validator(mode="after")
+    def _objects_are_checked(self) -> Settings:
+        if (self.objects is None) != (self.objects_sha256 is None):
+            raise ValueError("objects and objects_sha256 go together: the file, and which one it is")
+        if self.objects is not None and not self.has_copies():
+            raise ValueError(f"objects is for pb_t50_rs: each row of {self.variant} is its own object")
+        return self
+
+    def has_copies(self) -> bool:
+        """Whether several rows are copies of one object: about five in pb_t50_rs, each with another random box."""
+        return self.variant == "pb_t50_rs"
 
     def required_protocol(self) -> str:
         """The variant, and the points where they are not all 2,048 as they are normalised: sonn/pb_t50_rs."""
@@ -69,6 +90,7 @@ class Settings(PointDatasetSettings):
         names = [
             f"{f}/{split}_objectdataset{end}.h5" for f in folders for split in ("training", "test") for end in ends
         ]
+        names += [self.objects] if self.objects else []
         return [place + name for place in ("", "h5_files/") for name in names]
 
 
@@ -111,17 +133,34 @@ class ScanObjectNN:
                 raise ArtifactError(f"{path}: not the file whose {split}_sha256 the dataset's block names")
         self._rows = Hdf5Clouds(_PREFIXES[settings.variant], files, len(self.class_names))
         self.point_attributes = ("normals",) if self._rows.has_normals else ()
+        self._objects = self._read_objects()
 
     def entry(self, shape_id: str) -> Entry:
         """Class by the label, split by the file and the stable hash of the id; checksum of the row's points."""
         split, row, path, _ = self._rows.place(shape_id)
         class_name = self.class_names[self._rows.labels[split][row]]
-        split_name = split_or_val(shape_id, split == "test", "scanobjectnn", self._settings.val_share)
-        return Entry(class_name, split_name, path.relative_to(self._root).as_posix(), self._rows.sha256(shape_id))
+        object_name = None
+        if self._settings.has_copies():
+            object_name = self._objects[split][row] if self._objects else ""
+        is_test, share = split == "test", self._settings.val_share
+        split_name = split_or_val(object_name or shape_id, is_test, "scanobjectnn", share)
+        source = path.relative_to(self._root).as_posix()
+        return Entry(class_name, split_name, source, self._rows.sha256(shape_id), object_name)
 
     def load_points(self, shape_id: str) -> PointCloud:
         """The 2,048 points, z up."""
         return turn_up(self._rows.cloud(shape_id), self.up_axis)
+
+    def _read_objects(self) -> dict[str, list[str]]:
+        """Objects of the rows by split; empty where no file names them."""
+        if self._settings.objects is None:
+            return {}
+        path = self._root / self._settings.objects
+        if not path.is_file():
+            raise ArtifactError(f"{path}: no such file; put it there, or take `objects` out of the dataset's block")
+        if file_sha256(path) != self._settings.objects_sha256:
+            raise ArtifactError(f"{path}: not the file whose objects_sha256 the dataset's block names")
+        return read_objects(path, self._rows.labels)
 
 
 def _root(settings: Settings, folder: Path | None) -> Path:

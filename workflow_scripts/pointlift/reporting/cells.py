@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pointlift.reporting.leaderboard import is_control
-from pointlift.reporting.tables import Row, to_number
+from pointlift.reporting.tables import UNKNOWN, Row, to_number
 
 HEADLINE_SELECTION = "last"
 MISSING = "\N{EN DASH}"
@@ -93,6 +93,21 @@ def detectable_text(cell: Cell) -> str:
     least, most = plain(str(found[0])), plain(str(found[-1]))
     upto = "" if least == most else f" (or of {most}, where a comparison is least sharp)"
     return f"Differences of at least {least}{upto} would have been found four times in five."
+
+
+def copies_text(cell: Cell) -> str:
+    """What a reader must know of test items that are copies of one object, in words; empty where there are none."""
+    found = {row["objects"] for line in cell.lines for row in line.comparisons} - {""}
+    if UNKNOWN in found:
+        return (
+            "Test items are copies of fewer objects, and nothing says which: intervals and p values take copies as "
+            "independent, so that intervals are too narrow and p values too small. No claim rests on them."
+        )
+    if not found:
+        return ""
+    least, most = min(found, key=int), max(found, key=int)
+    counted = least if least == most else f"{least} to {most}"
+    return f"Test items are copies of {counted} objects: intervals and p values resample and flip whole objects."
 
 
 def plain(text: str, signed: bool = False) -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
-from pointlift.contracts.shards import Array
 from pointlift.reporting.statistics import Difference, Interval, holm, mean_over_seeds, paired_difference
-from pointlift.reporting.tables import COMPARISON_COLUMNS, Row, number
+from pointlift.reporting.tables import COMPARISON_COLUMNS, UNKNOWN, Row, number
 
 log = logging.getLogger(__name__)
 
 JOINT_CONTROLS = ("control",)
 TRANSFER_CONTROLS = (
     "scratch",
+    "scratch_matched",
     "shuffled",
     "random_teacher",
     "all_visible",
@@ -56,11 +57,17 @@ _AGREES = 1e-6
 
 @dataclass
 class _Scores:
-    """One run in one cell: its value by seed and, where the metric has them, its outcome by seed and test item."""
+    """One run in one cell: its value by seed and, where the metric has them, its outcome by seed and test item.
+
+    objects : by seed the object that each test item is a copy of, empty where every item is its own, or where
+    ``copies_unknown``.
+    """
 
     about: Row
     values: dict[int, float] = field(default_factory=dict)
     outcomes: dict[int, dict[str, float]] = field(default_factory=dict)
+    objects: dict[int, dict[str, str]] = field(default_factory=dict)
+    copies_unknown: bool = False
 
 
 def is_control(arm: str, protocol: str) -> bool:
@@ -73,12 +80,16 @@ def controls_of(protocol: str) -> tuple[str, ...]:
     return JOINT_CONTROLS if protocol.endswith("/joint") else TRANSFER_CONTROLS
 
 
-def leaderboard_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
+def leaderboard_rows(
+    suite: str, metrics: Iterable[Metrics], matches: Mapping[str, str] = MappingProxyType({})
+) -> list[Row]:
     """Rows of ``LEADERBOARD_COLUMNS``, sorted: one per run, task, dataset, protocol, selection, metric and control.
 
     A control of a run is another run of a control arm in the same cell, with the same student and, where it distils,
-    the same distillation but for what its arm takes away. A run without any has one row with empty control columns.
-    Raises ``ArtifactError`` when run and control were not tested on the same items.
+    the same distillation but for what its arm takes away. matches : by control, the one run that it is a control of,
+    where it was made to cost the same. A run without any has one row with empty control columns.
+    Items that are copies of one object count together: see ``paired_difference``. Raises ``ArtifactError`` when run and
+    control were not tested on the same items, or do not agree which of them are copies.
     """
     rows: list[Row] = []
     for cell, runs in sorted(_cells(metrics).items()):
@@ -86,7 +97,7 @@ def leaderboard_rows(suite: str, metrics: Iterable[Metrics]) -> list[Row]:
         for name in sorted(runs):
             start = {"suite": suite, **dict(zip(_CELL, cell, strict=True)), **runs[name].about}
             start |= _mean_columns(runs[name])
-            family += [start | columns for columns in _control_columns(cell, name, runs)]
+            family += [start | columns for columns in _control_columns(cell, name, runs, matches)]
         _correct(family)
         rows += family
     return rows
@@ -109,6 +120,8 @@ def _cells(metrics: Iterable[Metrics]) -> dict[tuple[str, ...], dict[str, _Score
             scores.values[item.seed] = value.value
             if value.selection == "last" and value.metric in item.outcomes:
                 scores.outcomes[item.seed] = _outcomes(item, value.metric, value.value)
+                scores.objects[item.seed] = _objects(item, value.metric)
+                scores.copies_unknown |= item.copies_unknown
     return cells
 
 
@@ -121,22 +134,33 @@ def _outcomes(item: Metrics, metric: str, value: float) -> dict[str, float]:
     return dict(zip(item.items_of(metric), outcomes, strict=True))
 
 
+def _objects(item: Metrics, metric: str) -> dict[str, str]:
+    """Object by test item; empty for items that are no test ids, such as folds and classes: each is its own."""
+    of = dict(zip(item.test_ids, item.clusters, strict=True)) if item.clusters else {}
+    names = item.items_of(metric)
+    return {name: of[name] for name in names} if set(names) <= set(of) else {}
+
+
 def _mean_columns(scores: _Scores) -> Row:
     found = mean_over_seeds([scores.values[seed] for seed in sorted(scores.values)])
     columns = {"mean": number(found.mean), "sd": number(found.sd), "n_seeds": str(len(scores.values))}
     return columns | _interval_columns("ci95", found.interval)
 
 
-def _control_columns(cell: tuple[str, ...], name: str, runs: dict[str, _Scores]) -> Iterator[Row]:
+def _control_columns(
+    cell: tuple[str, ...], name: str, runs: dict[str, _Scores], matches: Mapping[str, str]
+) -> Iterator[Row]:
     controls = [
         other
         for other in sorted(runs)
         if other != name
+        and matches.get(other, name) == name
         and _is_control_of(runs[other].about, runs[name].about, protocol=cell[2])
         and set(runs[other].values) & set(runs[name].values)
     ]
     for other in controls:
-        yield _difference_columns(other, _difference(runs[name], runs[other]))
+        found, objects = _difference(runs[name], runs[other])
+        yield _difference_columns(other, found) | {"objects": objects}
     if not controls:
         yield dict.fromkeys(COMPARISON_COLUMNS, "")
 
@@ -160,22 +184,47 @@ def _interval_columns(name: str, interval: Interval | None) -> Row:
     return {f"{name}_low": number(low), f"{name}_high": number(high)}
 
 
-def _difference(run: _Scores, control: _Scores) -> Difference:
-    """Over the seeds both have: paired over items where outcomes exist, else the difference of means alone."""
+def _difference(run: _Scores, control: _Scores) -> tuple[Difference, str]:
+    """Over the seeds both have: paired over items where outcomes exist, else the difference of means alone.
+
+    And what the column ``objects`` says of it.
+    """
     seeds = sorted(set(run.values) & set(control.values))
     items = _item_differences(run, control, seeds)
-    if len(items):
-        return paired_difference(items)
-    return Difference(float(np.mean([run.values[seed] - control.values[seed] for seed in seeds])), None, None)
+    if not items:
+        mean = float(np.mean([run.values[seed] - control.values[seed] for seed in seeds]))
+        return Difference(mean, None, None), ""
+    objects = _shared_objects(run, control, seeds)
+    differences = np.array([items[name] for name in sorted(items)])
+    if not objects:
+        return paired_difference(differences), UNKNOWN if run.copies_unknown or control.copies_unknown else ""
+    clusters = [objects[name] for name in sorted(items)]
+    return paired_difference(differences, clusters=clusters), str(len(set(clusters)))
 
 
-def _item_differences(run: _Scores, control: _Scores, seeds: list[int]) -> Array:
-    """Run minus control per test item, averaged over the seeds that tested it: (items,), empty without outcomes."""
+def _shared_objects(run: _Scores, control: _Scores, seeds: list[int]) -> dict[str, str]:
+    """Object by test item, of all seeds of both; empty where each item is its own. Raises where they disagree."""
+    found: dict[str, str] = {}
+    told = [scores.objects[seed] for seed in seeds for scores in (run, control)]
+    agree = all(map(bool, told)) or not any(told)
+    for objects in told:
+        agree &= all(found.setdefault(name, one) == one for name, one in objects.items())
+    if not agree:
+        raise ArtifactError(
+            f"{run.about['run']} and {control.about['run']} do not agree which test items are copies of one object; "
+            "delete their metrics files and run snakemake again"
+        )
+    return found
+
+
+def _item_differences(run: _Scores, control: _Scores, seeds: list[int]) -> dict[str, float]:
+    """Run minus control by test item, averaged over the seeds that tested it: seeds are blocks, and never multiply the
+    items. Empty without outcomes."""
     by_item: dict[str, list[float]] = {}
     for seed in seeds:
         ours, theirs = run.outcomes.get(seed), control.outcomes.get(seed)
         if not ours or not theirs:
-            return np.empty(0)
+            return {}
         if set(ours) != set(theirs):
             raise ArtifactError(
                 f"{run.about['run']} and {control.about['run']} were not tested on the same items (seed {seed}); "
@@ -183,4 +232,4 @@ def _item_differences(run: _Scores, control: _Scores, seeds: list[int]) -> Array
             )
         for shape_id in ours:
             by_item.setdefault(shape_id, []).append(ours[shape_id] - theirs[shape_id])
-    return np.array([np.mean(by_item[shape_id]) for shape_id in sorted(by_item)])
+    return {shape_id: float(np.mean(values)) for shape_id, values in by_item.items()}

@@ -20,7 +20,8 @@ CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 9999
 _BATCH_NUMBERS = 4_000_000
-_ROUNDING = 1e-12
+_DECIMALS = 12
+_ROUNDING = 10.0**-_DECIMALS
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def paired_difference(
     clusters : (items,), the object that each item is a copy of. Copies of one object are right or wrong together: whole
     objects are then resampled and flipped, and the mean stays that over items (a ratio of sums, as objects may have
     different numbers of copies; Davison and Hinkley, Bootstrap Methods, 1997, section 3.8). Without clusters, or where
-    each item has one of its own, every item is one. Raises ``ValueError`` unless there are as many as items.
+    each item has one of its own, every item is one. Below about 80 objects the interval covers less than it says: about
+    92 in 100 with 40, 90 with 20. Raises ``ValueError`` unless there are as many clusters as items.
     """
     sample = np.asarray(differences, dtype=np.float64)
     groups = _groups(sample, clusters)
@@ -180,7 +182,7 @@ def _bootstrap_groups(groups: _Groups, resamples: int) -> Interval | None:
 
 def _ratio_of_sums(sums: Array, sizes: Array, axis: int = -1) -> Array:
     ratio: Array = np.sum(sums, axis=axis) / np.sum(sizes, axis=axis)
-    return ratio
+    return np.round(ratio, _DECIMALS)  # resamples that are equal but for rounding are: the correction counts ties
 
 
 def _bootstrap(sample: Array, resamples: int) -> Interval | None:

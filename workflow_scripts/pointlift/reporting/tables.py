@@ -35,7 +35,10 @@ SUMMARY_COLUMNS = [
     "n_test",
     "settings_hash",
 ]
-#: Of a run beside one of its controls; empty where it has none.
+#: In the column ``objects``: test items are copies of fewer objects, and nothing says which.
+UNKNOWN = "unknown"
+#: Of a run beside one of its controls; empty where it has none. objects : how many objects the test items are copies
+#: of, empty where each is its own.
 COMPARISON_COLUMNS = (
     "control",
     "delta_vs_control",
@@ -44,6 +47,7 @@ COMPARISON_COLUMNS = (
     "p_value",
     "p_holm",
     "detectable",
+    "objects",
 )
 LEADERBOARD_COLUMNS = [
     *_ROW_COLUMNS,
@@ -71,6 +75,8 @@ COST_COLUMNS = [
     "cache_bytes",
     "parameters",
 ]
+#: One row per rung of ``reporting.ladder``; never joined to the tables above.
+LADDER_COLUMNS = [*_ROW_COLUMNS, "metric", "rung", "k", "value", "sd", "added", "expected"]
 QUARANTINE_COLUMNS = [
     "dataset",
     "shapes",
@@ -80,8 +86,6 @@ QUARANTINE_COLUMNS = [
     "example",
 ]
 
-#: One row per rung of ``reporting.ladder``; never joined to the tables above.
-LADDER_COLUMNS = [*_ROW_COLUMNS, "metric", "rung", "k", "value", "sd", "added", "expected"]
 
 def number(value: float | None, digits: int = 10) -> str:
     """A float as text with ``digits`` significant digits; None is empty. Raises ``ValueError`` for NaN and inf."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pointlift.reporting.cells import HEADLINE_SELECTION, Cell, RunLine, interval, plain
 from pointlift.reporting.statistics import Interval, mean_over_seeds
-from pointlift.reporting.tables import Row
+from pointlift.reporting.tables import UNKNOWN, Row
 
 MIN_SEEDS = 5
 
@@ -72,11 +72,12 @@ def _compared(row: Row, with_numbers: bool) -> str:
 def _sign(cell: Cell, row: Row, summary: Sequence[Row]) -> int:
     """1 or -1 when the difference is beyond its intervals over items and over seeds, both, on one side; else 0.
 
-    The interval over items alone is of these very seeds; one unlucky control seed would pass for an effect.
+    The interval over items alone is of these very seeds; one unlucky control seed would pass for an effect. Where items
+    are copies of objects that nobody names, it is too narrow to rest on: 0.
     """
     ours, theirs = _by_seed(cell, row["run"], summary), _by_seed(cell, row["control"], summary)
     common = sorted(set(ours) & set(theirs))
-    if len(common) < MIN_SEEDS or not row["delta_ci95_low"]:
+    if len(common) < MIN_SEEDS or not row["delta_ci95_low"] or row["objects"] == UNKNOWN:
         return 0
     over_seeds = mean_over_seeds([ours[seed] - theirs[seed] for seed in common]).interval
     over_items = Interval(float(row["delta_ci95_low"]), float(row["delta_ci95_high"]))
