@@ -284,8 +284,8 @@ class Jobs:
             sets = [[dataset, ["train", "val"]], [dataset, ["test"]]]
             sets += [[name, ["train", "val", "test"]] for name in others]
             name = f"{run_name} on {self.graph.protocol(run_name, task, dataset)}"
-            row = {"row": name, "sets": sets, "distilled": run.dataset or ""}
-            places = {name: self.config.datasets[name].place for name in (dataset, *others)}
+            row: dict[str, Any] = {"row": name, "sets": sets, "distilled": run.dataset or ""}
+            places = {one: self.config.datasets[one].place for one in (dataset, *others)}
             row |= {"places": places} if others and all(places.values()) else {}
             if row not in rows:
                 rows.append(row)
