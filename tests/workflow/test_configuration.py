@@ -46,6 +46,7 @@ def test_every_arm_stands_in_a_shipped_run(values):
         found |= {run.arm for run in runs}
         assert len({run.student for run in runs}) == 1
         assert len({run.image_model for run in runs} - {None}) == 1
+    found |= {config.runs[name].arm for name in config.suites["replay"].runs}
     assert found == set(get_args(Arm))
 
 
