@@ -158,6 +158,9 @@ def test_what_was_never_trained_says_so():
     assert "**These weights were never trained on clouds.** Stages are those of the 2D network `t`" in filled
     assert "| starts from | 2D weights of `t` |" in filled and "random numbers of its seed, so" in filled
     assert "never trained" not in card()
+    theirs = card(method=None, teacher=None, released="x.pth, layout dgcnn")
+    assert "**These weights are those that others released** (x.pth, layout dgcnn)" in theirs
+    assert "random weights" not in theirs and "never trained" not in theirs
 
 
 def test_how_it_was_made_is_whole():

@@ -19,6 +19,8 @@ GROUPS, SIZE, HEADS = 6, 5, 2
 NEIGHBOURS = 4
 BALLS = ((12, 0.7, 5), (5, 1.1, 4))  # centres, radius, points
 WIDTH, DEPTH, BRIDGE = 12, 2, 10
+Levels = tuple[tuple[int, ...], ...]
+LEVELS: Levels = ((8, 8, 12), (12, 12, 16), (16, 24, 32))
 
 
 def draw(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
@@ -43,9 +45,9 @@ def _layer(name: str, wide: int, narrow: int, *ones: int, bias: bool = True) -> 
     return {f"{name}.weight": (wide, narrow, *ones)} | ({f"{name}.bias": (wide,)} if bias else {})
 
 
-def group_shapes(width: int = WIDTH, bridge: int | None = None, prefix: str = "") -> dict[str, tuple[int, ...]]:
+def group_shapes(bridge: int | None = None, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Point-MAE's encoder without class token, or with ``bridge`` Point-BERT's."""
-    p, tokens = prefix, bridge or width
+    p, tokens, width = prefix, bridge or WIDTH, WIDTH
     shapes = _layer(f"{p}encoder.first_conv.0", 128, 3, 1) | _norm(f"{p}encoder.first_conv.1", 128)
     shapes |= _layer(f"{p}encoder.first_conv.3", 256, 128, 1)
     shapes |= _layer(f"{p}encoder.second_conv.0", 512, 512, 1) | _norm(f"{p}encoder.second_conv.1", 512)
@@ -107,14 +109,15 @@ def dgcnn(seed: int = 0, widths: tuple[int, ...] = (8, 8, 10, 12), wide: int = 1
     return found | {f"bn{n[4]}.{n[8:]}": t.clone() for n, t in found.items() if n[:4] == "conv" and n[5:8] == ".1."}
 
 
-def pointnet2(seed: int = 0, columns: int = 3) -> dict[str, Tensor]:
+def pointnet2(seed: int = 0, columns: int = 3, levels: Levels = LEVELS) -> dict[str, Tensor]:
     """A PointNet++ classifier with one scale."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for level, widths in enumerate(((columns, 8, 8, 12), (15, 12, 12, 16), (19, 16, 24, 32)), start=1):
+    before = (columns, *(widths[-1] + 3 for widths in levels))
+    for level, widths in enumerate(((first, *rest) for first, rest in zip(before, levels, strict=False)), start=1):
         for number, (narrow, width) in enumerate(itertools.pairwise(widths)):
             shapes |= _layer(f"sa{level}.mlp_convs.{number}", width, narrow, 1, 1)
             shapes |= _norm(f"sa{level}.mlp_bns.{number}", width)
-    shapes |= _layer("fc1", 512, 32) | _norm("bn1", 512) | _layer("fc2", 256, 512) | _norm("bn2", 256)
+    shapes |= _layer("fc1", 512, levels[-1][-1]) | _norm("bn1", 512) | _layer("fc2", 256, 512) | _norm("bn2", 256)
     return draw(shapes | _layer("fc3", CLASSES, 256), seed)
 
 

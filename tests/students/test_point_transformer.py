@@ -287,3 +287,23 @@ def test_a_segmentation_head_reads_three_depths():
     assert scores.shape == (3, points.shape[1], 5)
     (scores * torch.randn(scores.shape)).sum().backward()
     assert len(read) == 3 and all(rows.grad.any() for rows in read)
+
+
+def test_without_a_class_token_the_embedding_is_the_maximum_of_tokens_alone():
+    bare = student(**SMALL, class_token=False, pool="max").eval()
+    assert not [name for name in bare.state_dict() if "class" in name]
+    found = bare(clouds())
+    assert found.summary is None and found.tokens.shape == (3, GROUPS, WIDTH)
+    assert torch.equal(found.embedding, found.tokens.amax(dim=1))
+    assert all(level.rows.shape == found.tokens.shape for level in found.levels)
+    hidden = bare(clouds(), mask_ratio=0.5)
+    assert hidden.tokens.shape[1] + hidden.masked.centres.shape[1] == GROUPS
+    with pytest.raises(ConfigError, match="without a class token pool is max, it is class_max"):
+        student(**SMALL, class_token=False)
+
+
+def test_the_tokenizers_width_may_be_another_one_before_a_linear_layer():
+    torch.manual_seed(3)
+    narrow = student(**SMALL, group_width=5).eval()
+    assert narrow.tokenizer.after[2].out_features == 5 and narrow.reduce.weight.shape == (WIDTH, 5)
+    assert shape_of(narrow).width == 2 * WIDTH and narrow(clouds()).tokens.shape == (3, GROUPS, WIDTH)

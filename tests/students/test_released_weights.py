@@ -2,10 +2,12 @@
 every tensor lands, and what is said of files that do not fit."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pointlift import rooms
 from pointlift.contracts.errors import ArtifactError, ConfigError
@@ -16,6 +18,7 @@ from pointlift.students.released_weights import fill_released
 from students import released_networks as published
 
 POINTS = 24
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))
 GROUPS = {"kind": "point_transformer", "centres": "farthest_off_origin", "num_groups": published.GROUPS}
 GROUPS |= {"group_size": published.SIZE, "heads": published.HEADS, "width": published.WIDTH, "depth": published.DEPTH}
 LEVELS = [
@@ -171,6 +174,29 @@ def test_numbers_of_old_numpy_beside_the_tensors_are_read(tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(one[0].state_dict().values(), two[0].state_dict().values(), strict=True)
     )
+
+
+FULL = {
+    "dgcnn": lambda: published.dgcnn(widths=(64, 64, 128, 256), wide=1024),
+    "pointnet2_ssg": lambda: published.pointnet2(levels=((64, 64, 128), (128, 128, 256), (256, 512, 1024))),
+    **{name: getattr(published, name) for name in ("point_mae", "point_bert", "point_mae_pretrained")},
+}
+#: What is published of classifiers of 40 classes: 22.1 M (Point-MAE), 1.8 M (DGCNN), 1.5 M (PointNet++).
+MILLIONS = {"point_mae": 22.1, "dgcnn": 1.8, "pointnet2_ssg": 1.5}
+
+
+@pytest.mark.parametrize("run", sorted({"init_released_point_mae", *(n for n in SHIPPED["runs"] if "replayed_" in n)}))
+def test_shipped_students_have_the_sizes_that_were_published(tmp_path, monkeypatch, run):
+    block = SHIPPED["runs"][run]
+    layout = block["released"]["layout"]
+    for name, value in {"WIDTH": 384, "DEPTH": 12, "BRIDGE": 256, "CLASSES": 40, "SIZE": 32}.items():
+        monkeypatch.setattr(published, name, value)
+    tensors = FULL[layout]()
+    student, head, _ = fill(write(tmp_path / "x.pth", tensors, layout), layout, SHIPPED["students"][block["student"]])
+    assert (head is None) == (block["arm"] == "init_released")
+    if layout in MILLIONS:
+        numbers = sum(parameter.numel() for module in (student, head) for parameter in module.parameters())
+        assert round(numbers / 1e6, 1) == MILLIONS[layout]
 
 
 class RunsCode:

@@ -131,6 +131,7 @@ def test_costs_and_cards_know_that_it_is_replayed():
     phases = {entry["phase"] for entry in cost_entries(found) if entry["run"] == "theirs"}
     assert phases == {"train_student", "replay_student", "embed_shapes", "evaluate_task"}
     card = cards_settings(found)["runs"][0]
+    assert card["released"] == "ssg.pth, layout pointnet2_ssg"
     assert card["finetuned_by"] == []
     assert card["learned_from"][0]["made_here"] is False and "ssg.pth" in card["learned_from"][0]["what"]
 

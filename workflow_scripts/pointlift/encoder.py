@@ -85,6 +85,8 @@ class Encoder:
 
     def __repr__(self) -> str:
         taught = "never trained" if self.settings.method is None else f"taught by {self.settings.method['kind']}"
+        if self.settings.released is not None:
+            taught = f"weights of {self.settings.released.file}"
         kind, seed = self.settings.student["kind"], self.settings.seed
         return f"Encoder({self.run}, seed {seed}: {kind}, width {self.width}, {taught}, on {self.device})"
 

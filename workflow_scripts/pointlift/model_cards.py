@@ -49,6 +49,7 @@ def _card(graph: Graph, name: str) -> Card:
         "run": name,
         **run.model_dump(mode="json", include=_SHOWN),
         "source": run.inflation.source if run.inflation is not None else None,
+        "released": None if run.released is None else f"{run.released.file}, layout {run.released.layout}",
         "teacher_weights": weights_source(config.teachers[run.image_model]) if run.image_model is not None else "",
         "num_points": None if dataset is None or every_point else dataset.num_points,
         "placed_by_mesh": dataset is not None and dataset.has_meshes,

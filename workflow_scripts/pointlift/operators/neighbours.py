@@ -116,9 +116,9 @@ def first_in_ball(query_BM3: Tensor, points_BN3: Tensor, radius: float, count: i
     """
     num_points = points_BN3.shape[1]
     squared = squared_distances(query_BM3, points_BN3)
-    places = torch.arange(num_points, device=points_BN3.device).expand_as(squared)
+    places = torch.arange(num_points, device=points_BN3.device, dtype=torch.int32)
     inside = torch.where(squared <= radius * radius, places, num_points)
-    index = inside.topk(min(count, num_points), dim=2, largest=False, sorted=True).values
+    index = inside.topk(min(count, num_points), dim=2, largest=False, sorted=True).values.long()
     first = torch.where(index[..., :1] == num_points, squared.argmin(dim=2, keepdim=True), index[..., :1])
     index = torch.where(index == num_points, first, index)
     missing = count - index.shape[2]

@@ -112,6 +112,12 @@ def _what_it_is(card: CardSettings, blocks: Mapping[str, Any], facts: StudentFac
             f"{name_of(card.source)}; all else is random numbers of its seed, so that the embedding is of little use "
             "before a task trains it.",
         ]
+    elif card.released is not None:
+        lines += [
+            "",
+            f"**These weights are those that others released** ({escaped(card.released)}): nothing of them was trained "
+            "here. What that file has none of (a class token, at most) is random numbers of the seed.",
+        ]
     elif card.method is None:
         lines += ["", "**These weights were never trained.** They are the run's control: random numbers of its seed."]
     return lines
@@ -161,6 +167,8 @@ def _how_it_was_made(
 def _start(card: CardSettings) -> str:
     if card.source is not None:
         return f"2D weights of {name_of(card.source)}"
+    if card.released is not None:
+        return f"released weights: {escaped(card.released)}"
     return "random weights" if card.init is None else f"the students of run {name_of(card.init)}"
 
 

@@ -128,6 +128,8 @@ class CardSettings(BaseSettings):
     teacher: str | None = None
     source: str | None = None
     """The teacher whose 2D weights its stages start from."""
+    released: str | None = None
+    """The file that others released, and its layout, which the student was filled with."""
     teacher_weights: str = ""
     """Where the weights of the teacher, or of that source, come from."""
     rig: str | None = None
