@@ -13,6 +13,8 @@ from pointlift.reporting.cells import cells
 from pointlift.reporting.ladder import ladder_rows, rungs
 from pointlift.reporting.ladder_page import WATERMARK, ladder_tables, step_chart
 from pointlift.reporting.leaderboard import leaderboard_rows
+from pointlift.reporting.page import render_page
+from pointlift.reporting.slices import PageSettings
 from pointlift.reporting.statistics import expected_maximum
 from pointlift.reporting.summary import summary_rows
 from pointlift.reporting.tables import LADDER_COLUMNS, Row, read_table, write_table
@@ -150,6 +152,23 @@ def test_a_reader_sees_runs_by_rungs_with_what_each_adds() -> None:
     assert ladder_tables([], shown) == []
     alone = [row for row in ladder_rows("mini", metrics) if row["rung"] == "last"]
     assert ladder_tables(alone, shown) == []  # a headline without more is no ladder
+
+
+def test_the_page_shows_it_watermarked_and_apart() -> None:
+    def page(ladder: Sequence[Row]) -> str:
+        rows = {"summary": summary_rows("mini", metrics), "leaderboard": leaderboard_rows("mini", metrics)}
+        empty: dict[str, Any] = {"cost": [], "quarantine": [], "trainings": [], "sheets": [], "provenance": {}}
+        return render_page(PageSettings(suite="mini", seeds=(0, 1)), ladder=ladder, **rows, **empty)
+
+    metrics = suite_with_audit()
+    before, shown = page([]).split('<h2 id="training">')[0], page(ladder_rows("mini", metrics))
+    ours, section = shown.split('<h2 id="training">')[0].split('<h2 id="ladder">')
+    assert 'id="ladder"' not in before and 'class="audit"' not in before
+    assert section.startswith("What selecting on the test split would add (audit, no result)")
+    assert section.count('<div class="audit">') == section.count("<table>") == 1
+    assert section.count('class="watermark"') == section.count("<svg") == 1
+    assert "+0.011" in section and "0.986" in section and "0.986" not in ours
+    assert ours.replace('<a href="#ladder">Audit</a>', "").rstrip() == before.rstrip()
 
 
 def test_runs_that_would_share_a_colour_stand_in_charts_of_their_own() -> None:
