@@ -42,6 +42,6 @@ def test_types_limits_and_defaults_are_in_plain_words():
     page = settings_page()
     assert "- **val_share** (number, at least 0.0, less than 1.0, default 0.1): Share of the train shapes" in page
     assert "- **variant** (`obj_bg` or `obj_only` or `pb_t50_rs`): " in page
-    assert "- **arm** (`scratch` or `control` or " in page, "names of types are spelt out"
+    assert "- **arm** (`scratch` or `scratch_matched` or `control` or " in page, "names of types are spelt out"
     assert "- **seeds** (list of whole number, length at least 1)" in page
     assert "- **method** (text or none, default none)" in page
