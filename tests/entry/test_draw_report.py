@@ -54,7 +54,8 @@ def test_a_wrong_setting_is_one_line(repository: Path, tmp_path: Path, given: li
     settings = json.dumps({"suite": "mini", "seeds": [0], "colour": "red"})
     done = _run(repository, "draw_report", "--settings", settings, *given, "--output", tmp_path / "x.html")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: draw_report.colour: unknown key; allowed: command, config, origins, provenance")
+    told = "error: draw_report.colour: unknown key; allowed: command, config, origins, provenance"
+    assert done.stderr.startswith(told)
     assert not (tmp_path / "x.html").exists()
 
 

@@ -90,7 +90,7 @@ def step_chart(title: str, names: Sequence[str], runs: Mapping[str, Mapping[str,
 
 
 def _stair(names: Sequence[str], steps: Mapping[str, float]) -> list[tuple[float, float]]:
-    """Corners of a stair: a tread of length 1 for every rung."""
+    """Corners of a stair: a step of length 1 for every rung."""
     corners: list[tuple[float, float]] = []
     height = steps[names[0]]
     for at, name in enumerate(names):
