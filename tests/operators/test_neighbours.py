@@ -236,6 +236,8 @@ HARD_CLOUDS = {
     "filled up with repeats": clouds(2, 60, dtype=torch.float32).repeat(1, 10, 1),
     "far from the origin": clouds(2, 600, dtype=torch.float32) + 1000.0,
     "too small to be squared": clouds(2, 600, dtype=torch.float32) * 1e-21,
+    "millions from the origin": clouds(2, 600, dtype=torch.float32) + 1e6,
+    "too large to be squared": clouds(2, 600, dtype=torch.float32) * 1e19,
     "on a plane": clouds(2, 600, dtype=torch.float32) * torch.tensor([1.0, 1.0, 0.0]),
 }
 
@@ -254,6 +256,28 @@ def test_a_tree_finds_the_same_bits_as_all_distances(name, among, count, monkeyp
     found = neighbours._nearest_of(query, points, count)
     assert len(searched) == len(points)
     assert torch.equal(found[0], wanted[0]) and torch.equal(found[1], wanted[1])
+
+
+def test_clouds_of_fewer_points_than_a_tree_has_candidates_are_searched_whole(monkeypatch):
+    monkeypatch.setattr(neighbours, "_TREE_PAYS", 0)
+    for num_points in (4, 5):
+        points = clouds(1, num_points, dtype=torch.float32)
+        assert nearest_neighbours(points, points, 1).flatten().tolist() == list(range(num_points))
+
+
+def test_rows_that_a_tree_leaves_open_are_searched_in_parts(monkeypatch):
+    points = clouds(1, 60, dtype=torch.float32).repeat(1, 10, 1)  # every row has more equals than candidates
+    wanted = neighbours._nearest_of(points, points, 4)
+    monkeypatch.setattr(neighbours, "_TREE_PAYS", 0)
+    monkeypatch.setattr(neighbours, "_AT_ONCE", 7 * 600)
+    sizes = []
+    inner = neighbours._nearest
+    monkeypatch.setattr(
+        neighbours, "_nearest", lambda squared, count: sizes.append(squared.shape) or inner(squared, count)
+    )
+    found = neighbours._nearest_of(points, points, 4)
+    assert torch.equal(found[0], wanted[0]) and torch.equal(found[1], wanted[1])
+    assert len(sizes) > 80 and max(rows for _, rows, _ in sizes) == 7
 
 
 def test_points_that_are_no_numbers_are_not_handed_to_a_tree(monkeypatch):

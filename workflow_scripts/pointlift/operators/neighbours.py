@@ -137,13 +137,15 @@ def _nearest_of(query_BMC: Tensor, points_BNC: Tensor, count: int) -> tuple[Tens
         return torch.stack([values for values, _ in found]), torch.stack([index for _, index in found])
     if num_clouds * num_queries * num_points <= _AT_ONCE or query_BMC.shape[2] > _EXACT_WIDTH:
         return _nearest(squared_distances(query_BMC, points_BNC), count)
-    rows = max(1, _AT_ONCE // num_points)
-    parts = [
-        [_nearest(squared_distances(queries[None], cloud[None]), count) for queries in several.split(rows)]
-        for several, cloud in zip(query_BMC, points_BNC, strict=True)
-    ]
-    squared, index = (torch.stack([torch.cat([part[k][0] for part in row]) for row in parts]) for k in (0, 1))
-    return squared, index
+    found = [_nearest_by_parts(query, cloud, count) for query, cloud in zip(query_BMC, points_BNC, strict=True)]
+    return torch.stack([values for values, _ in found]), torch.stack([index for _, index in found])
+
+
+def _nearest_by_parts(query_MC: Tensor, points_NC: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """What ``_nearest`` finds for one cloud, (values, indices) (M, count), in no more memory than ``_AT_ONCE`` says."""
+    rows = max(1, _AT_ONCE // len(points_NC))
+    parts = [_nearest(squared_distances(part[None], points_NC[None]), count) for part in query_MC.split(rows)]
+    return torch.cat([values[0] for values, _ in parts]), torch.cat([index[0] for _, index in parts])
 
 
 def _suits_tree(query_BMC: Tensor, points_BNC: Tensor, count: int) -> bool:
@@ -151,7 +153,7 @@ def _suits_tree(query_BMC: Tensor, points_BNC: Tensor, count: int) -> bool:
     num_queries, num_points = query_BMC.shape[1], points_BNC.shape[1]
     return (
         num_queries * num_points >= _TREE_PAYS
-        and num_points >= 4 * count
+        and num_points >= max(4 * count, count + _SPARE)
         and points_BNC.shape[2] == 3
         and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (query_BMC, points_BNC))
         and bool(torch.isfinite(query_BMC).all() and torch.isfinite(points_BNC).all())
@@ -162,8 +164,9 @@ def _nearest_by_tree(query_M3: Tensor, points_N3: Tensor, count: int) -> tuple[T
     """What ``_nearest`` finds for one cloud, (values, indices) (M, count), bit for bit.
 
     The tree (Bentley 1975) gives candidates by float64 distances; they are sorted by our float32 ones, equals by index.
-    These differ by a millionth at most, so that a point left out can matter only where the farthest candidate is no
-    farther than that beyond the last one taken: such rows are searched whole.
+    These differ by a millionth at most: five roundings of 6e-8 each, and what is too small to be squared. So a point
+    left out can matter only where the farthest candidate is no farther than that beyond the last one taken: such rows
+    are searched whole, and so are those whose squares float32 cannot hold, which are infinite there.
     """
     query, points = query_M3.detach(), points_N3.detach()
     tree = cKDTree(points.numpy(), balanced_tree=False, compact_nodes=False)
@@ -174,9 +177,7 @@ def _nearest_by_tree(query_M3: Tensor, points_N3: Tensor, count: int) -> tuple[T
     left_out = torch.from_numpy(apart[:, -1] ** 2 * (1.0 - 1e-6) - 1e-30)
     unsure = left_out <= squared[:, -1]
     if unsure.any():
-        squared[unsure], index[unsure] = (
-            found[0] for found in _nearest(squared_distances(query[unsure][None], points[None]), count)
-        )
+        squared[unsure], index[unsure] = _nearest_by_parts(query[unsure], points, count)
     return squared, index
 
 
