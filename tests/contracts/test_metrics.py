@@ -46,7 +46,9 @@ def test_files_from_before_there_were_items_are_read(tmp_path):
     path.write_text((tmp_path / "m.json").read_text().replace(' "items": {},\n', ""))
     assert '"items"' not in path.read_text() and read_metrics(path).items == {}
     path.write_text("{}")
-    with pytest.raises(ArtifactError, match="not a metrics file"):
+    with pytest.raises(
+        ArtifactError, match=r"not a metrics file \(\d+ mistakes, first run: Field required\); delete it"
+    ):
         read_metrics(path)
 
 

@@ -33,6 +33,8 @@ def test_what_a_table_could_have_shown_is_said_in_words():
 
     assert told("0.04") == "Differences of at least 0.040 would have been found four times in five."
     assert "at least 0.040 (or of 0.120, where" in told("0.12", "0.04", "")
-    assert "not known" in told("")
+    assert "not known: nothing here tells the spread" in told("")
+    (equal,) = cells([row("accuracy") | {"arm": "mcd", "control": "b", "p_value": "1"}])
+    assert "not known: runs differ alike, or nowhere, over test items" in detectable_text(equal)
     assert told("", control="") == ""
     assert told("0.04", arm="scratch") == ""

@@ -68,3 +68,24 @@ def test_bytes_and_parameters_come_from_the_artifacts(tmp_path: Path) -> None:
     (row,) = cost_rows(job_costs([entry], []))
     assert row["parameters"] == "17"
     assert row["bytes"] == str(weights.stat().st_size + 5)
+
+
+def test_a_cache_that_is_not_whole_is_not_taken_for_a_small_one(tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(b"12345")
+    here, gone = str(tmp_path / "here"), str(tmp_path / "gone")
+    for reads, told in (([here], "5"), ([here, gone], ""), ([gone], ""), ([], "0")):
+        entries = [
+            CostEntry(path="none", phase="p", run="r", reads=tuple(reads)),
+            CostEntry(path="no", phase="p", run="r"),
+        ]
+        (row,) = cost_rows(job_costs(entries, []))
+        assert (row["jobs"], row["cache_bytes"]) == ("2", told)
+
+
+def test_processor_time_of_some_seeds_is_not_that_of_all(tmp_path: Path) -> None:
+    long = _benchmark(tmp_path / "long.tsv", "10\t0\t1\t0\t0\t0\t0\t0\t0\t3600")
+    short = _benchmark(tmp_path / "short.tsv", "0.4\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA")
+    (row,) = cost_rows(job_costs([CostEntry(path=path, phase="p", run="r") for path in (long, short)], []))
+    assert (row["wall_s"], row["cpu_hours"]) == ("10.4", "")
+    (row,) = cost_rows(job_costs([CostEntry(path=path, phase="p", run="r") for path in (long, "none")], []))
+    assert (row["wall_s"], row["measured"], row["cpu_hours"]) == ("10", "1", "1")

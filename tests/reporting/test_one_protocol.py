@@ -52,6 +52,12 @@ def test_files_of_before_are_taken_at_their_name():
     check_protocols([metrics("one"), metrics("two", measured_by=None)])
 
 
+def test_a_file_of_before_does_not_hide_that_two_others_differ():
+    given = [metrics("old", measured_by=None), metrics("one"), metrics("two", OURS.model_copy(update={"votes": 3}))]
+    with pytest.raises(ArtifactError, match=r"run one seed 0 and run two seed 0 .* differ in votes 0 and 3"):
+        check_protocols(given)
+
+
 def test_a_metrics_file_says_the_name_of_what_it_was_measured_by():
     with pytest.raises(ValueError, match="protocol must be 'lpsb/12-8/transfer'"):
         Metrics.model_validate({**metrics("one").model_dump(), "protocol": "lpsb/12-8"})

@@ -108,6 +108,9 @@ def read_metrics(path: Path) -> Metrics:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run snakemake to make it") from None
     except ValidationError as error:
+        first = error.errors()[0]
+        told = ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
         raise ArtifactError(
-            f"{path}: not a metrics file ({error.error_count()} mistakes: {error.errors()[0]['msg']})"
+            f"{path}: not a metrics file ({error.error_count()} mistakes, first {told}); delete it and run "
+            "snakemake again"
         ) from None

@@ -89,7 +89,10 @@ def detectable_text(cell: Cell) -> str:
     if not rows:
         return ""
     if not found:
-        return "What difference could have been found is not known: nothing here tells the spread over test items."
+        why = (
+            "runs differ alike, or nowhere," if any(row["p_value"] for row in rows) else "nothing here tells the spread"
+        )
+        return f"What difference could have been found is not known: {why} over test items."
     least, most = plain(str(found[0])), plain(str(found[-1]))
     upto = "" if least == most else f" (or of {most}, where a comparison is least sharp)"
     return f"Differences of at least {least}{upto} would have been found four times in five."

@@ -41,7 +41,11 @@ def job_costs(entries: Sequence[CostEntry], benchmarks: Iterable[Path]) -> list[
 
 def cost_rows(jobs: Iterable[JobCost]) -> list[Row]:
     """Rows of ``COST_COLUMNS``, one per run, phase, task and dataset, sorted, over all seeds: times and bytes added up,
-    the rest the largest. Phases that runs share have no run, those that tasks share no task."""
+    the rest the largest. Phases that runs share have no run, those that tasks share no task.
+
+    A sum of less than all would look like a small one: cpu_hours is empty where a job whose time was measured has none,
+    cache_bytes where a job's cache is not there (any more).
+    """
     groups: dict[tuple[str, ...], list[JobCost]] = {}
     for job in jobs:
         groups.setdefault((job.run, job.phase, job.task, job.dataset), []).append(job)
@@ -54,11 +58,11 @@ def cost_rows(jobs: Iterable[JobCost]) -> list[Row]:
             "jobs": str(len(group)),
             "measured": str(sum(job.wall_s is not None for job in group)),
             "wall_s": _fold(sum, [job.wall_s for job in group]),
-            "cpu_hours": _fold(sum, [job.cpu_hours for job in group]),
+            "cpu_hours": _whole([job.cpu_hours for job in group if job.wall_s is not None]),
             "gpu_hours": _fold(sum, [job.gpu_hours for job in group]),
             "peak_rss_mb": _fold(max, [job.peak_rss_mb for job in group]),
             "bytes": _fold(sum, [job.bytes for job in group]),
-            "cache_bytes": _fold(sum, [job.cache_bytes for job in group]),
+            "cache_bytes": _whole([job.cache_bytes for job in group]),
             "parameters": _fold(max, [job.parameters for job in group]),
         }
         for (run, phase, task, dataset), group in sorted(groups.items())
@@ -68,6 +72,11 @@ def cost_rows(jobs: Iterable[JobCost]) -> list[Row]:
 def _fold(combine: Callable[[list[float]], float], values: list[float | None]) -> str:
     measured = [value for value in values if value is not None]
     return number(combine(measured) if measured else None)
+
+
+def _whole(values: list[float | None]) -> str:
+    """Their sum; empty where one is missing, or all are."""
+    return "" if None in values else _fold(sum, values)
 
 
 def _job_cost(entry: CostEntry) -> JobCost:
@@ -82,16 +91,15 @@ def _job_cost(entry: CostEntry) -> JobCost:
         cpu_hours=None if cpu is None else cpu / 3600,
         gpu_hours=None if wall is None else entry.gpus * wall / 3600,
         peak_rss_mb=_mean(lines, "max_rss"),
-        bytes=_size(entry.files),
-        cache_bytes=_size(entry.reads) if entry.reads else 0.0,
+        bytes=_size(entry.files) if any(Path(name).is_file() for name in entry.files) else None,
+        cache_bytes=_size(entry.reads) if all(Path(name).is_file() for name in entry.reads) else None,
         parameters=_count(Path(entry.weights)) if entry.weights else None,
     )
 
 
-def _size(files: Iterable[str]) -> float | None:
-    """Bytes of those that exist; None where none does."""
-    sizes = [Path(name).stat().st_size for name in files if Path(name).is_file()]
-    return float(sum(sizes)) if sizes else None
+def _size(files: Iterable[str]) -> float:
+    """Bytes of those that exist."""
+    return float(sum(Path(name).stat().st_size for name in files if Path(name).is_file()))
 
 
 def _benchmark(path: Path) -> list[Row]:

@@ -18,15 +18,25 @@ def check_protocols(metrics: Sequence[Metrics]) -> Sequence[Metrics]:
     on different test items. What a file of before protocols were written down was measured by is not known, nor asked.
     """
     first: dict[tuple[str, str, str], Metrics] = {}
+    told: dict[tuple[str, str, str], Metrics] = {}
     for one in metrics:
-        other = first.setdefault((one.task, one.dataset, one.protocol), one)
-        told = f"{_name(other)} and {_name(one)} stand under {one.task}, {one.protocol}, and "
-        if one.measured_by is not None and other.measured_by is not None and one.measured_by != other.measured_by:
-            raise ArtifactError(f"{told}differ in {differing(other.measured_by, one.measured_by)}; {_REMEDY}")
+        table = (one.task, one.dataset, one.protocol)
+        other = first.setdefault(table, one)
         if set(one.test_ids) != set(other.test_ids):
             alone = sorted(set(one.test_ids) ^ set(other.test_ids))
-            raise ArtifactError(f"{told}were not judged on the same test items ({alone[0]} is in one); {_REMEDY}")
+            what = f"were not judged on the same test items ({alone[0]} is in one)"
+            raise ArtifactError(f"{_both(other, one)}{what}; {_REMEDY}")
+        if one.measured_by is None:
+            continue
+        other = told.setdefault(table, one)
+        if other.measured_by is not None and one.measured_by != other.measured_by:
+            what = f"differ in {differing(other.measured_by, one.measured_by)}"
+            raise ArtifactError(f"{_both(other, one)}{what}; {_REMEDY}")
     return metrics
+
+
+def _both(other: Metrics, one: Metrics) -> str:
+    return f"{_name(other)} and {_name(one)} stand under {one.task}, {one.protocol}, and "
 
 
 def _name(metrics: Metrics) -> str:

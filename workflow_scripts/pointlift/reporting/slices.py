@@ -38,7 +38,7 @@ class CostEntry(BaseSettings):
     weights: str | None = None
     """A safetensors file whose numbers are counted."""
     reads: tuple[str, ...] = ()
-    """What it reads of a teacher's cache (embeddings, tokens, visibility); sizes are added up likewise."""
+    """What it reads of a teacher's cache (embeddings, tokens, visibility); sizes are added up where all exist."""
 
 
 class CollectSettings(BaseSettings):

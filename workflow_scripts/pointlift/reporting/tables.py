@@ -124,5 +124,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from None
     if list(reader.fieldnames or ()) != list(columns):
-        raise ArtifactError(f"{path}: has the columns {reader.fieldnames}, must have {list(columns)}")
+        raise ArtifactError(
+            f"{path}: has the columns {reader.fieldnames}, must have {list(columns)}; if snakemake made it, delete it "
+            "and run snakemake again"
+        )
     return rows
