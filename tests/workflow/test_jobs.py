@@ -344,3 +344,14 @@ def test_an_edit_of_a_rig_that_draws_points_touches_its_own_jobs(edit, touched):
     settings = [{rule: getattr(made, rule)("discs") for rule in ("render_views", "compute_visibility")}
                 for made in (before, after)]  # fmt: skip
     assert {rule for rule in settings[0] if settings[0][rule] != settings[1][rule]} == touched
+
+
+def test_places_are_compared_whatever_else_a_run_learns_from(monkeypatch):
+    given = jobs()
+    procedural = type(given.config.datasets["nano_shapes"])
+    assert not any("places" in row for row in given.disjoint_sets())
+    seen = property(lambda block: r"\d+" if block.series in ("nanotask", "nanodistil") else "")
+    monkeypatch.setattr(procedural, "place", seen)  # the teacher's set has none
+    told = {row["row"].split()[0]: row.get("places") for row in given.disjoint_sets()}
+    assert told["nano_mcd"] == {"nano_shapes": r"\d+", "nano_distillation_shapes": r"\d+"}
+    assert told["nano_scratch"] is None

@@ -77,3 +77,22 @@ def test_a_task_that_trains_nobody_has_nothing_longer():
     ]
     with pytest.raises(ConfigError, match="on retrieval, which trains no student"):
         read_config(values)
+
+
+def test_every_phase_of_a_task_is_longer():
+    values = changed(longer={"classification": 2.0, "semi_supervised": 3.0})
+    values["suites"]["mini"]["tasks"].append({"task": "mini_semi_supervised", "runs": [RUN]})
+    own = values["tasks"]["mini_semi_supervised"]
+    own |= {"dataset": "mini_shapes", "student_recipe": {**own["recipe"], "epochs": 7}}
+    task = json.loads(jobs(values).finetune_student(RUN, "semi_supervised", "mini_shapes"))["task"]
+    assert (task["recipe"]["epochs"], task["student_recipe"]["epochs"]) == (3 * own["recipe"]["epochs"], 21)
+
+
+@pytest.mark.parametrize("suite", CONFIG["suites"])
+def test_what_distils_into_one_student_on_one_set_has_one_recipe(suite):
+    # docs/protocols.md: controls share data, steps, augmentation and recipe with the run they stand beside
+    recipes: dict = {}
+    for run in (CONFIG["runs"][name] for name in CONFIG["suites"][suite]["runs"]):
+        if "recipe" in run:
+            key = (run["student"], run["dataset"])
+            assert recipes.setdefault(key, run["recipe"]) == run["recipe"], key

@@ -18,6 +18,7 @@ from pointlift.contracts.duplicates import duplicates_name
 from pointlift.contracts.errors import ConfigError
 from pointlift.contracts.manifest import shard_names
 from pointlift.contracts.protocols import Protocol, protocol_of
+from pointlift.contracts.recipe import Recipe
 from pointlift.contracts.teacher_blocks import Training
 from pointlift.job_environment import ARCHIVES
 from pointlift.raw_data import gate_of, is_unlisted, missing_licensed, size_of
@@ -219,8 +220,9 @@ class Graph:
         block, times = self.task_of(kind, dataset), self.config.runs[run].longer.get(kind)
         if times is None or not isinstance(block, FinetuningSettings):
             return block
-        recipe = block.recipe.model_copy(update={"epochs": round(times * block.recipe.epochs)})
-        return block.model_copy(update={"recipe": recipe})
+        recipes = [(key, one) for key in type(block).model_fields if isinstance(one := getattr(block, key), Recipe)]
+        longer = {key: one.model_copy(update={"epochs": round(times * one.epochs)}) for key, one in recipes}
+        return block.model_copy(update=longer)
 
     def protocol(self, run: str, task: str, dataset: str) -> str:
         """Name of what is measured: the dataset's base and split, and whether the encoder came by transfer or joint.

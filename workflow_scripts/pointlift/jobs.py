@@ -285,8 +285,8 @@ class Jobs:
             sets += [[name, ["train", "val", "test"]] for name in others]
             name = f"{run_name} on {self.graph.protocol(run_name, task, dataset)}"
             row: dict[str, Any] = {"row": name, "sets": sets, "distilled": run.dataset or ""}
-            places = {one: self.config.datasets[one].place for one in (dataset, *others)}
-            row |= {"places": places} if others and all(places.values()) else {}
+            places = {one: place for one in (dataset, *others) if (place := self.config.datasets[one].place)}
+            row |= {"places": places} if dataset in places and len(places) > 1 else {}
             if row not in rows:
                 rows.append(row)
         return rows
