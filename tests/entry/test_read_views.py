@@ -174,7 +174,8 @@ def test_a_teacher_that_needs_no_classes_learns_from_frames(stages, tmp_path):
 
 def test_the_report_shows_them(stages):
     _, paths = stages
-    (sheet,) = contact_sheets([paths["views"]], {"frames": pd.DataFrame({"shape_id": IDS, "class_name": [""] * 6})})
+    listed = pd.DataFrame({"shape_id": IDS, "class_name": [""] * 6, "split": ["train"] * 6})
+    (sheet,) = contact_sheets([paths["views"]], {"frames": listed})
     assert (sheet.dataset, sheet.rig) == ("frames", "posed") and len(sheet.strips) == 6
     assert sheet.strips[0].size == (32, 32)
 

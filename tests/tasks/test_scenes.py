@@ -98,6 +98,10 @@ class Heights:
         judged_splits = ("val", "test")
         looks_before = False
 
+        @staticmethod
+        def casts_votes():
+            return False
+
     def model(self, student, scenes, method):
         return Model(student)
 

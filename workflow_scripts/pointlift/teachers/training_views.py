@@ -38,7 +38,7 @@ class TrainingViews:
             split: dict(zip(chosen["shape_id"], chosen["class_name"], strict=True))
             for split, chosen in ((split, rows[rows["split"] == split]) for split in ("train", "val"))
         }
-        found = sorted({name for _, name in labelled_classes(manifest)})
+        found = sorted({name for _, name in labelled_classes(manifest) if name})
         self._class_names = tuple(class_names or found)
         unknown = [name for name in found if name not in self._class_names]
         if unknown:
