@@ -68,6 +68,18 @@ def test_what_cannot_be_meant_is_told(run, told):
         read_config(changed(**run))
 
 
+def test_what_it_matches_meets_the_same_tasks():
+    values = changed()
+    ((place, task),) = [
+        (place, task)
+        for place, task in enumerate(values["suites"]["mini"]["tasks"])
+        if task["task"] == "mini_classification"
+    ]
+    values["suites"]["mini"]["tasks"][place] = {**task, "runs": [one for one in task["runs"] if one != "mini_mcd"]}
+    with pytest.raises(ConfigError, match="'mini_mcd', which does not meet 'mini_classification'"):
+        read_config(values)
+
+
 def test_a_task_that_trains_nobody_has_nothing_longer():
     values = changed(longer={"classification": 2.0, "retrieval": 2.0})
     suite = values["suites"]["mini"]
@@ -81,7 +93,7 @@ def test_a_task_that_trains_nobody_has_nothing_longer():
 
 def test_every_phase_of_a_task_is_longer():
     values = changed(longer={"classification": 2.0, "semi_supervised": 3.0})
-    values["suites"]["mini"]["tasks"].append({"task": "mini_semi_supervised", "runs": [RUN]})
+    values["suites"]["mini"]["tasks"].append({"task": "mini_semi_supervised", "runs": [RUN, "mini_mcd"]})
     own = values["tasks"]["mini_semi_supervised"]
     own |= {"dataset": "mini_shapes", "student_recipe": {**own["recipe"], "epochs": 7}}
     task = json.loads(jobs(values).finetune_student(RUN, "semi_supervised", "mini_shapes"))["task"]

@@ -191,7 +191,8 @@ def matching_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[s
             found.append(f"{key}, which is not among them; name it too")
         elif (other.student, other.form) != (run.student, "transfer") or other.method is None:
             found.append(f"{key}, which must be a transfer run that distils the same student ({run.student})")
-        for task in [config.tasks[one] for one in suite.task_names() if run_name in suite.runs_of(one)]:
+        for task_name in [one for one in suite.task_names() if run_name in suite.runs_of(one)]:
+            task = config.tasks[task_name]
             if task.kind not in run.longer:
                 found.append(
                     f"{key} on tasks {', '.join(sorted(run.longer))}, and meets one of kind {task.kind}; add it to "
@@ -199,6 +200,10 @@ def matching_mistakes(config: Config, name: str, suite: SuiteSettings) -> list[s
                 )
             elif not task.finetunes:
                 found.append(f"{key} on {task.kind}, which trains no student: nothing is longer there")
+            elif run.matches in suite.runs and run.matches not in suite.runs_of(task_name):
+                found.append(
+                    f"{key}, which does not meet {task_name!r}: there is no time to match; name both or neither"
+                )
     return found
 
 

@@ -74,7 +74,10 @@ def labelled_classes(path: Path) -> list[tuple[int, str]]:
 
 def _read_whole(path: Path) -> pd.DataFrame:
     rows = read_text_table(path, COLUMNS, [OBJECT])
-    rows["label"] = rows["label"].astype("int64")
+    try:
+        rows["label"] = rows["label"].astype("int64")
+    except (ValueError, OverflowError) as error:
+        raise ArtifactError(f"{path}: a label is no number ({error}); delete it and run snakemake again") from None
     wrong = sorted(set(rows["split"]) - set(SPLITS))
     if wrong:
         raise ArtifactError(f"{path}: unknown split {wrong}; allowed: {', '.join(SPLITS)}")
