@@ -97,6 +97,29 @@ def test_frozen_random_networks_are_controls_of_2d_weights_alone() -> None:
     assert _pairs(leaderboard_rows("mini", runs)) == pairs
 
 
+def test_released_weights_stand_beside_scratch_alone_and_replayed_ones_beside_nothing() -> None:
+    arms = ("replayed", "init_released", "mcd", "scratch", "scratch_matched", "shuffled", "point_mae")
+    rows = leaderboard_rows("mini", [make_metrics(arm, arm, 0, [1, 0, 1], method="released") for arm in arms])
+    found = {arm: {row["control"] for row in rows if row["run"] == arm} for arm in arms}
+    assert found["replayed"] == {""} and found["init_released"] == {"scratch"}
+    assert len(found["mcd"]) == 4
+    assert not any({"replayed", "init_released"} & controls for controls in found.values())
+
+
+def test_a_file_that_gives_every_seed_one_number_was_measured_once() -> None:
+    def row(arm: str, *answers: list[float]) -> Row:
+        (found,) = leaderboard_rows("mini", [make_metrics("r", arm, seed, one) for seed, one in enumerate(answers)])
+        return found
+
+    same, other = [1.0, 0.0, 1.0], [1.0, 0.0, 0.0]
+    frozen = row("init_released", same, same, same)
+    assert [frozen[name] for name in ("n_seeds", "sd", "ci95_low", "ci95_high")] == ["1", "", "", ""]
+    assert float(frozen["mean"]) == pytest.approx(2 / 3)
+    finetuned, ours = row("init_released", same, same, other), row("mcd", same, same, same)
+    assert (finetuned["n_seeds"], float(finetuned["sd"]) > 0) == ("3", True)
+    assert (ours["n_seeds"], ours["sd"]) == ("3", "0")  # three trainings that agree: measured
+
+
 def test_p_values_are_corrected_for_all_that_one_cell_asks() -> None:
     runs = [make_metrics("mcd", "mcd", 0, draw_outcomes(0.9, 1))]
     runs += [make_metrics(arm, arm, 0, draw_outcomes(0.6, 2 + n)) for n, arm in enumerate(("scratch", "shuffled"))]
@@ -182,6 +205,11 @@ def test_a_run_of_as_many_seconds_is_a_control_of_the_run_it_matches_alone() -> 
     matched = make_metrics("longer", "scratch_matched", 0, draw_outcomes(0.6, 3))
     pairs = _pairs(leaderboard_rows("mini", [*runs, matched], {"longer": "mcd"}))
     assert ("mcd", "longer") in pairs and ("mcd_wide", "longer") not in pairs
+    started = make_metrics("started", "init_point_mae", 0, draw_outcomes(0.7, 4))
+    for name in ("started", "mcd"):
+        assert (
+            ("started", "longer") in _pairs(leaderboard_rows("mini", [*runs, started, matched], {"longer": name}))
+        ) == (name == "started")
 
 
 COPIES = tuple(f"object{index // 5:02d}" for index in range(60))

@@ -163,6 +163,17 @@ def test_what_was_never_trained_says_so():
     assert "random weights" not in theirs and "never trained" not in theirs
 
 
+def test_released_weights_count_once_and_were_chosen_by_their_authors():
+    theirs = {"method": None, "teacher": None, "released": "x.pth, layout dgcnn", "arm": "init_released"}
+    told = section(card([make_metrics("mcd", "init_released", seed, [1, 0]) for seed in (0, 1)], **theirs), "Numbers")
+    (row,) = rows_of(told)
+    assert row[4:7] == ["0.500", "\N{EN DASH}", "1"]
+    assert "which ones to publish their authors chose" in told and "of a fixed schedule" not in told
+    replayed = section(card([make_metrics("mcd", "replayed", 0, [1, 0])], **{**theirs, "arm": "replayed"}), "Numbers")
+    assert "It has no control" in replayed and "Its controls" in told
+    assert "of a fixed schedule" in section(card(metrics_of_mcd()), "Numbers")
+
+
 def test_how_it_was_made_is_whole():
     told = section(card(), "How it was made")
     blocks = yaml.safe_load(re.search(r"```yaml\n(.*?)```", told, flags=re.DOTALL).group(1))

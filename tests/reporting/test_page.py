@@ -185,7 +185,7 @@ def _cost(run: str, phase: str, wall: float, task: str = "", dataset: str = "") 
 
 
 def _with(**more: Any) -> str:
-    metrics = suite_metrics([0, 1])
+    metrics = more.pop("metrics", suite_metrics([0, 1]))
     origins = more.pop("origins", ())
     nothing: dict[str, Any] = {name: [] for name in ("cost", "quarantine", "trainings", "sheets")}
     return render_page(
@@ -209,6 +209,15 @@ def test_cost_stands_beside_the_score_and_in_a_chart_that_can_be_read_aloud() ->
     (label,) = [text for text in re.findall('aria-label="([^"]+)"', page) if "over CPU minutes per seed" in text]
     assert f"mcd: 1.5 CPU minutes, {float(mean):.4g}" in label
     assert "shuffled" not in label
+
+
+def test_released_weights_have_no_mark_among_costs_for_theirs_was_spent_elsewhere() -> None:
+    runs = {"mcd": "mcd", "scratch": "scratch", "theirs": "replayed"}
+    metrics = [make_metrics(run, arm, 0, [1, 0]) for run, arm in runs.items()]
+    cost = [_cost(run, "finetune_student", 60, "classification", "down") for run in runs]
+    page = _with(cost=cost, metrics=metrics)
+    (label,) = [text for text in re.findall('aria-label="([^"]+)"', page) if "over CPU minutes per seed" in text]
+    assert "mcd: " in label and "scratch: " in label and "theirs" not in label
 
 
 def test_pulled_artifacts_without_measurements_have_dashes_and_no_chart() -> None:

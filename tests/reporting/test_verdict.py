@@ -70,6 +70,27 @@ def test_no_claim_rests_on_copies_that_nobody_names() -> None:
     assert "copies of" not in render_with(runs)
 
 
+def test_a_file_that_nothing_trains_is_one_pretraining_however_many_seeds_its_control_has() -> None:
+    strong, weak = draw_outcomes(0.9, 1), [draw_outcomes(0.3, seed) for seed in range(2, 7)]
+    controls = [make_metrics("scratch", "scratch", seed, items) for seed, items in enumerate(weak)]
+
+    def said(*answers: list[float]) -> str:
+        theirs = [make_metrics("theirs", "init_released", seed, items) for seed, items in enumerate(answers)]
+        return _said(controls + theirs)[0]
+
+    assert "no claim can be made" in said(*[strong] * 5)
+    assert "theirs, classification" in said(*[strong] * 4, draw_outcomes(0.9, 3))  # finetuned, each seed on its own
+
+
+def test_of_released_weights_the_headline_does_not_say_that_nothing_was_chosen_by_test_scores() -> None:
+    ours = leaderboard_rows("mini", suite_metrics([0]))
+    theirs = leaderboard_rows("mini", [make_metrics("theirs", "replayed", 0, [1, 0])])
+    assert "authors" not in measured("mini", ours)
+    assert "Not so of weights that others released (theirs): which ones to publish their authors chose" in measured(
+        "mini", ours + theirs
+    )
+
+
 def test_val_selection_makes_no_claim() -> None:
     metrics = suite_metrics(range(5), {"mcd": 0.9, "scratch": 0.3})
     changed = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
+from pointlift.contracts.released import RELEASED_ARMS
 from pointlift.reporting.statistics import Difference, Interval, holm, mean_over_seeds, paired_difference
 from pointlift.reporting.tables import COMPARISON_COLUMNS, UNKNOWN, Row, number
 
@@ -48,8 +49,13 @@ _SHARED = {
 # A frozen random backbone differs from these alone in one thing: the others are trained where it is not.
 _ONLY_BESIDE = {"frozen_random": ("io",)}
 # A run that starts from another's student has these controls alone: all others start from scratch, and would differ
-# from it in two things.
-_OF_STARTED = {"init_point_mae": ("scratch", "point_mae")}
+# from it in two things. A replayed classifier has none: nothing here was trained by its authors' recipe, nor chosen as
+# they chose it.
+_OF_STARTED: dict[str, tuple[str, ...]] = {
+    "init_point_mae": ("scratch", "scratch_matched", "point_mae"),
+    "init_released": ("scratch",),
+    "replayed": (),
+}
 _CELL = ("task", "dataset", "protocol", "selection", "metric")
 _RUN = ("run", "method", "arm", "student", "teacher", "pretrain_dataset")
 _AGREES = 1e-6
@@ -141,9 +147,16 @@ def _objects(item: Metrics, metric: str) -> dict[str, str]:
     return {name: of[name] for name in names} if set(names) <= set(of) else {}
 
 
+def measured_values(arm: str, values: Sequence[float]) -> Sequence[float]:
+    """Of values by seed those that were measured apart. Released weights that no task trains give every seed the same
+    number: it counts once, as a spread of 0 was never measured."""
+    return values[:1] if arm in RELEASED_ARMS and len(set(values)) == 1 else values
+
+
 def _mean_columns(scores: _Scores) -> Row:
-    found = mean_over_seeds([scores.values[seed] for seed in sorted(scores.values)])
-    columns = {"mean": number(found.mean), "sd": number(found.sd), "n_seeds": str(len(scores.values))}
+    values = measured_values(scores.about["arm"], [scores.values[seed] for seed in sorted(scores.values)])
+    found = mean_over_seeds(values)
+    columns = {"mean": number(found.mean), "sd": number(found.sd), "n_seeds": str(len(values))}
     return columns | _interval_columns("ci95", found.interval)
 
 

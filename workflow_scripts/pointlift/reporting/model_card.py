@@ -14,12 +14,13 @@ from typing import Any
 from pointlift.contracts.errors import ArtifactError
 from pointlift.contracts.metrics import Metrics
 from pointlift.reporting.cells import HEADLINE_SELECTION, MISSING, as_read, plain
+from pointlift.reporting.leaderboard import measured_values
 from pointlift.reporting.markdown import as_yaml, escaped, fenced, name_of, table
 from pointlift.reporting.provenance import flatten
 from pointlift.reporting.slices import CardSettings, CardsSettings, LearnedFrom
 from pointlift.reporting.statistics import mean_over_seeds
 from pointlift.reporting.tables import number
-from pointlift.reporting.verdict import MIN_SEEDS
+from pointlift.reporting.verdict import AUTHORS_CHOICE, MIN_SEEDS
 
 UNKNOWN = "unknown"
 
@@ -214,12 +215,19 @@ def _numbers(card: CardSettings, suite: str, metrics: Sequence[Metrics]) -> list
     if not found:
         return [f"Suite {name_of(suite)} does not judge it."]
     heads = ("task", "dataset", "protocol", "metric", "mean", "sd", "seeds", "test items")
-    lines = table(heads, [(*map(name_of, key), *_fold(found[key])) for key in sorted(found, key=as_read)])
+    lines = table(heads, [(*map(name_of, key), *_fold(card.arm, found[key])) for key in sorted(found, key=as_read)])
     lines += [
         "",
-        "Of the last weights of a fixed schedule: no epoch and no seed was chosen by a test score.",
-        f"Its controls, and how far it is from them, stand in {name_of(f'results/report/{suite}/leaderboard.csv')}:",
-        "a number here means nothing without them.",
+        f"Of weights that others released: {AUTHORS_CHOICE}. No epoch and no seed was chosen here."
+        if card.released
+        else "Of the last weights of a fixed schedule: no epoch and no seed was chosen by a test score.",
+    ]
+    table_of_all = name_of(f"results/report/{suite}/leaderboard.csv")
+    lines += [
+        "It has no control: nothing here was trained as it was."
+        if card.arm == "replayed"
+        else f"Its controls, and how far it is from them, stand in {table_of_all}: a number here means nothing without "
+        "them.",
     ]
     if card.finetuned_by:
         tasks = ", ".join(map(name_of, card.finetuned_by))
@@ -227,12 +235,13 @@ def _numbers(card: CardSettings, suite: str, metrics: Sequence[Metrics]) -> list
     return lines
 
 
-def _fold(by_seed: Mapping[int, tuple[float, int]]) -> tuple[str, str, str, str]:
+def _fold(arm: str, by_seed: Mapping[int, tuple[float, int]]) -> tuple[str, str, str, str]:
     """Mean and standard deviation over seeds, the number of seeds, and of test items."""
-    fold = mean_over_seeds([value for value, _ in by_seed.values()])
+    values = measured_values(arm, [value for value, _ in by_seed.values()])
+    fold = mean_over_seeds(values)
     tested = sorted({count for _, count in by_seed.values()})
     items = f"{tested[0]:,}" if len(tested) == 1 else f"{tested[0]:,} to {tested[-1]:,}"
-    return plain(number(fold.mean)), plain(number(fold.sd)), str(len(by_seed)), items
+    return plain(number(fold.mean)), plain(number(fold.sd)), str(len(values)), items
 
 
 def _limits(card: CardSettings, seeds: Sequence[int], metrics: Sequence[Metrics]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pointlift.contracts.released import RELEASED_ARMS
 from pointlift.reporting import cells as reading
 from pointlift.reporting import contamination
 from pointlift.reporting.cells import HEADLINE_SELECTION, Cell, cells
@@ -121,14 +122,17 @@ class Beneath:
         return beside(self.reported, cell)
 
     def chart(self, cell: Cell) -> Panel | None:
-        """The scores of a table over what they took; None where fewer than two runs were measured."""
+        """The scores of a table over what they took; None where fewer than two runs were measured.
+
+        Released weights have no mark: what they took was spent elsewhere.
+        """
         costs = {line.row["run"]: self.cost(cell, line.row["run"]) for line in cell.lines}
         on_gpu = any(cost.gpu_hours for cost in costs.values())
         marks = []
         for line in cell.lines:
             cost = costs[line.row["run"]]
             hours = cost.gpu_hours if on_gpu else cost.cpu_hours
-            if hours is not None:
+            if hours is not None and line.row["arm"] not in RELEASED_ARMS:
                 taken = hours if on_gpu else 60 * hours
                 spread = to_number(line.row["sd"])
                 marks.append(Mark(line.row["run"], taken, float(line.row["mean"]), spread, line.is_control))

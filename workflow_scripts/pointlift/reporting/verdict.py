@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pointlift.contracts.released import RELEASED_ARMS
 from pointlift.reporting.cells import HEADLINE_SELECTION, Cell, RunLine, interval, plain
 from pointlift.reporting.statistics import Interval, mean_over_seeds
 from pointlift.reporting.tables import UNKNOWN, Row
 
 MIN_SEEDS = 5
+AUTHORS_CHOICE = "which ones to publish their authors chose, in this field often by scores on the test split"
 
 
 def measured(suite: str, leaderboard: Sequence[Row]) -> str:
-    """One sentence on what was measured: runs, tasks, seeds, selection."""
+    """What was measured, in a sentence or two: runs, tasks, seeds, selection; and whose choice was not ours."""
     counts = sorted({int(row["n_seeds"]) for row in leaderboard})
     seeds = _plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     runs, tasks = ({row[key] for row in leaderboard} for key in ("run", "task"))
@@ -21,8 +23,13 @@ def measured(suite: str, leaderboard: Sequence[Row]) -> str:
     return (
         f"Suite {suite}: {_plural(len(runs), 'run')} judged by {_plural(len(tasks), 'task')}, {seeds} each. "
         f"{chosen} of the last weights of a fixed schedule, over all seeds: "
-        "no epoch and no seed was chosen by a test score."
+        "no epoch and no seed was chosen by a test score." + _released(leaderboard)
     )
+
+
+def _released(leaderboard: Sequence[Row]) -> str:
+    runs = sorted({row["run"] for row in leaderboard if row["arm"] in RELEASED_ARMS})
+    return f" Not so of weights that others released ({', '.join(runs)}): {AUTHORS_CHOICE}." if runs else ""
 
 
 def verdicts(found: Iterable[Cell], summary: Sequence[Row]) -> list[str]:
@@ -73,11 +80,13 @@ def _sign(cell: Cell, row: Row, summary: Sequence[Row]) -> int:
     """1 or -1 when the difference is beyond its intervals over items and over seeds, both, on one side; else 0.
 
     The interval over items alone is of these very seeds; one unlucky control seed would pass for an effect. Where items
-    are copies of objects that nobody names, it is too narrow to rest on: 0.
+    are copies of objects that nobody names, it is too narrow to rest on: 0. So it is of a run that gives all seeds one
+    number, see ``leaderboard.measured_values``: a file is one pretraining.
     """
     ours, theirs = _by_seed(cell, row["run"], summary), _by_seed(cell, row["control"], summary)
     common = sorted(set(ours) & set(theirs))
-    if len(common) < MIN_SEEDS or not row["delta_ci95_low"] or row["objects"] == UNKNOWN:
+    seeds = min(len(common), int(row["n_seeds"]))
+    if seeds < MIN_SEEDS or not row["delta_ci95_low"] or row["objects"] == UNKNOWN:
         return 0
     over_seeds = mean_over_seeds([ours[seed] - theirs[seed] for seed in common]).interval
     over_items = Interval(float(row["delta_ci95_low"]), float(row["delta_ci95_high"]))
