@@ -70,6 +70,17 @@ def test_released_weights_bear_the_label_of_their_authors():
     assert "released/a.pth" in origin["told"]
 
 
+def test_a_classifier_that_others_finetuned_saw_labels_too():
+    values = {**copy.deepcopy(CONFIG), "suite": "replay"}
+    found = {one["run"]: one for one in origins(Graph(read_config(values)))}
+    labels = {run: found[run]["label"] for run in ("replayed_point_mae", "init_released_point_mae", "replayed_dgcnn")}
+    assert labels == {
+        "replayed_point_mae": "shapenet-only, then labels: released weights",
+        "init_released_point_mae": "shapenet-only: released weights",
+        "replayed_dgcnn": "labelled: released weights",
+    }
+
+
 def test_a_matched_run_names_the_run_it_matches():
     graph = Graph(read_config({**copy.deepcopy(CONFIG), "suite": "nano"}))
     graph.config.runs["nano_scratch"] = graph.config.runs["nano_scratch"].model_copy(update={"matches": "nano_mcd"})

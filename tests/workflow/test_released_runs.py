@@ -35,6 +35,7 @@ def values(run, seeds=(0,), tasks=("nano_classification", "nano_linear_probe"), 
     found = copy.deepcopy(CONFIG)
     found["students"] |= BLOCKS
     found["runs"]["theirs"] = run
+    found["tasks"]["nano_frozen"] = {**found["tasks"]["nano_classification"], "regime": "frozen"}
     found["suites"]["replays"] = {"runs": ["theirs"], "tasks": list(tasks), "seeds": list(seeds)}
     found["paths"]["archives"] = archives
     return {**found, "suite": "replays"}
@@ -76,6 +77,7 @@ WITHOUT = {key: value for key, value in REPLAYED.items() if key != "released"}
         (REPLAYED, {"seeds": (0, 1)}, "suites.replays.seeds: 'theirs' is read from a file, and 2 seeds would give one"),
         (REPLAYED, {"tasks": ("nano_part_segmentation",)}, "it is replayed, never trained, and answers task classific"),
         (STARTED, {}, "'nano_linear_probe' cannot be asked of run 'theirs': its file has no class token"),
+        (STARTED, {"tasks": ("nano_frozen",)}, "'nano_frozen' cannot be asked of run 'theirs': its file has no class"),
     ],
 )
 def test_what_cannot_be_meant_is_told_before_anything_runs(run, told, words):
@@ -90,7 +92,7 @@ def test_an_encoder_may_be_finetuned_with_several_seeds_and_judged_frozen_withou
 
 
 def test_a_file_that_is_not_there_is_asked_for_by_its_key(tmp_path):
-    with pytest.raises(ConfigError, match=r"runs\.theirs\.released: ssg\.pth"):
+    with pytest.raises(ConfigError, match=r"runs\.theirs\.released: ssg\.pth\n  take runs whose .*docs/replay\.md"):
         require_local_files(graph(archives=str(tmp_path)))
     (tmp_path / "ssg.pth").write_bytes(b"")
     require_local_files(graph(archives=str(tmp_path)))

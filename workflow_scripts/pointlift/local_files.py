@@ -22,6 +22,8 @@ def require_local_files(graph: Graph) -> None:
         heading = f"suite {graph.config.suite} reads local files, and paths.archives {told}; name their folder:"
         remedy = "make benchmark DATA=<folder>, or paths.archives in config.yaml"
         lines = [f"{key}: {name}{_owner(graph, key)}" for key, name in missing]
+        if any(key.startswith("runs.") for key, _ in missing):
+            lines.append("take runs whose released file you do not have out of the suite (docs/replay.md)")
         raise ConfigError("\n  ".join([f"{heading} {remedy}", *lines]))
 
 

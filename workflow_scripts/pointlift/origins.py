@@ -37,8 +37,10 @@ def _starts(graph: Graph, run: RunSettings) -> list[str]:
 def _saw(graph: Graph, run: RunSettings) -> Origin:
     """The label, and beside it in words: whose weights, made of what."""
     if run.released is not None:
-        saw = run.released.saw
+        saw: str = run.released.saw
         told = f"what the authors say of the weights that they released, {run.released.file}"
+        if run.arm == "replayed" and saw != "labelled":
+            told, saw = f"{told}; then labels: it is a classifier that they finetuned", f"{saw}, then labels"
         return {"saw": saw, "label": f"{saw}: released weights", "told": told}
     if run.inflation is not None:
         source = run.inflation.source

@@ -48,7 +48,8 @@ def _why_not(config: Config, run: RunSettings, task: TaskSettings) -> str | None
     if run.replays and task.finetunes and (task.kind != "classification" or task.protocol is not None):
         return "it is replayed, never trained, and answers task classification by our protocol alone"
     token = getattr(config.students.get(run.student), "class_token", False)
-    if not task.finetunes and run.released is not None and run.released.layout == "point_mae_pretrained" and token:
+    frozen = not task.finetunes or getattr(task, "regime", "all") == "frozen"
+    if frozen and run.released is not None and run.released.layout == "point_mae_pretrained" and token:
         return (
             "its file has no class token, and a random one would be in every embedding (class_token: false, pool: max)"
         )

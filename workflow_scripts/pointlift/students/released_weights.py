@@ -15,7 +15,15 @@ from pointlift.contracts.hashing import file_sha256
 from pointlift.contracts.released import PRETRAINED, ReleasedFile, student_mistakes
 from pointlift.operators.inflation import Origin
 from pointlift.operators.weight_files import listed, read_weights, without_counters
-from pointlift.students.released_layouts import HEADS, LEFT_OUT, Piece, build_head, dgcnn_twins, encoder_pieces
+from pointlift.students.released_layouts import (
+    HEADS,
+    LEFT_OUT,
+    Piece,
+    as_it_is,
+    build_head,
+    dgcnn_twins,
+    encoder_pieces,
+)
 
 log = logging.getLogger(__name__)
 _CLASS_TOKENS = ("class_token", "class_position")
@@ -66,11 +74,7 @@ def _head_pieces(settings: ReleasedFile, head: nn.Module) -> list[Piece]:
     names = HEADS[settings.layout]
     ours = (name for name in without_counters(head.state_dict()))
     parts = [name.partition(".") for name in ours]
-    return [Piece(f"head.{place}.{kind}", (f"{names[place]}.{kind}",), _same) for place, _, kind in parts]
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+    return [Piece(f"head.{place}.{kind}", (f"{names[place]}.{kind}",), as_it_is) for place, _, kind in parts]
 
 
 def _made(
