@@ -57,6 +57,14 @@ def test_seeds_count_only_where_run_and_control_share_them() -> None:
     assert "higher than scratch" in _said(_two([strong] * 6, [weak] * 5))[0]
 
 
+def test_no_claim_rests_on_one_of_many_comparisons() -> None:
+    metrics = suite_metrics(range(5), {"mcd": 0.8, "scratch": 0.5, "shuffled": 0.5})
+    rows, summary = leaderboard_rows("mini", metrics), summary_rows("mini", metrics)
+    assert "higher than scratch" in verdicts(cells(rows), summary)[0]
+    chance = [row | ({"p_holm": "0.06"} if row["p_holm"] else {}) for row in rows]
+    assert "so many comparisons find by chance" in verdicts(cells(chance), summary)[0]
+
+
 def test_no_claim_rests_on_copies_that_nobody_names() -> None:
     strong, weak = draw_outcomes(0.9, 1), draw_outcomes(0.3, 2)
     runs = _two([strong] * 5, [weak] * 5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pointlift.contracts.released import RELEASED_ARMS
@@ -62,16 +62,8 @@ def render_page(
     """
     found = cells(leaderboard)
     headline = [cell for cell in found if cell.selection == HEADLINE_SELECTION]
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     beneath = Beneath(settings, cost, duplicates or {}, reported)
-    environment.globals |= {"reading": reading, "bars": _bars, "num_colours": NUM_COLOURS, "beneath": beneath}
-    return environment.get_template("report.html.j2").render(
+    return _template(beneath).render(
         suite=settings.suite,
         command=settings.command or f"make benchmark SUITE={settings.suite}",
         provenance=flatten(provenance),
@@ -94,6 +86,18 @@ def render_page(
         cost_by_phase=cost_lines(by_phase(cost)),
         cost=cost_lines(cost),
     )
+
+
+def _template(beneath: Beneath) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"reading": reading, "bars": _bars, "num_colours": NUM_COLOURS, "beneath": beneath}
+    return environment.get_template("report.html.j2")
 
 
 @dataclass(frozen=True)

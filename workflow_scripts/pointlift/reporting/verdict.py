@@ -1,4 +1,5 @@
-"""What the page may say in words. A claim takes at least five seeds and intervals of the difference that exclude 0."""
+"""What the page may say in words. A claim takes at least five seeds and intervals of the difference that exclude 0, and
+holds after its table's correction for several comparisons."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pointlift.reporting.statistics import Interval, mean_over_seeds
 from pointlift.reporting.tables import UNKNOWN, Row
 
 MIN_SEEDS = 5
+MAX_P = 0.05
 AUTHORS_CHOICE = "which ones to publish their authors chose, in this field often by scores on the test split"
 
 
@@ -51,8 +53,8 @@ def verdicts(found: Iterable[Cell], summary: Sequence[Row]) -> list[str]:
         ]
     said = [sentence for cell, line in candidates if (sentence := _claim(cell, line, summary))]
     return said or [
-        "No run differs from a control by more than the 95 % intervals over test items and over seeds: "
-        "nothing here shows that a method works."
+        "No run differs from a control by more than the 95 % intervals over test items and over seeds, and beyond what "
+        "so many comparisons find by chance: nothing here shows that a method works."
     ]
 
 
@@ -79,6 +81,7 @@ def _compared(row: Row, with_numbers: bool) -> str:
 def _sign(cell: Cell, row: Row, summary: Sequence[Row]) -> int:
     """1 or -1 when the difference is beyond its intervals over items and over seeds, both, on one side; else 0.
 
+    Nor does it hold as one of many: where its table's correction says so (``p_holm``), 0.
     The interval over items alone is of these very seeds; one unlucky control seed would pass for an effect. Where items
     are copies of objects that nobody names, it is too narrow to rest on: 0. So it is of a run that gives all seeds one
     number, see ``leaderboard.measured_values``: a file is one pretraining.
@@ -87,6 +90,8 @@ def _sign(cell: Cell, row: Row, summary: Sequence[Row]) -> int:
     common = sorted(set(ours) & set(theirs))
     seeds = min(len(common), int(row["n_seeds"]))
     if seeds < MIN_SEEDS or not row["delta_ci95_low"] or row["objects"] == UNKNOWN:
+        return 0
+    if row["p_holm"] and float(row["p_holm"]) > MAX_P:
         return 0
     over_seeds = mean_over_seeds([ours[seed] - theirs[seed] for seed in common]).interval
     over_items = Interval(float(row["delta_ci95_low"]), float(row["delta_ci95_high"]))
